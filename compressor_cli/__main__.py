@@ -1,0 +1,3 @@
+from compressor_cli.cli.main import main
+
+main()

@@ -1,0 +1,27 @@
+"""What several commands share: the option `--config`, and the two ways to speak."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def say(message: str) -> None:
+    """A message for the person; results go to stdout, everything else here."""
+    typer.echo(message, err=True)
+
+
+def print_json(value: Any) -> None:
+    """One object a line. Also holds where the terminal is not UTF-8."""
+    text = json.dumps(value, ensure_ascii=False)
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.flush()

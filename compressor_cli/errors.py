@@ -1,0 +1,46 @@
+"""Every error a user can cause, each with its exit code.
+
+SccError (1)
+├── UsageError (2)            a wrong flag, setting or input; a refused resume
+│   └── MissingExtraError     a package that an extra installs is absent
+├── PartialError (3)          done in part: rows failed or are pending
+└── BudgetTooSmallError (100) what must not be touched is larger than the budget
+"""
+
+from __future__ import annotations
+
+
+class SccError(Exception):
+    """What went wrong, and in `hint` what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(SccError):
+    exit_code = 2
+
+
+class MissingExtraError(UsageError):
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the package {package!r}, which is not installed",
+            hint=f"pip install 'compressor-cli[{extra}]'",
+        )
+
+
+class PartialError(SccError):
+    exit_code = 3
+
+
+class BudgetTooSmallError(SccError):
+    """`tokens_needed` is the smallest budget that could be met."""
+
+    exit_code = 100
+
+    def __init__(self, message: str, tokens_needed: int, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.tokens_needed = tokens_needed
