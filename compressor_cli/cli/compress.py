@@ -1,0 +1,206 @@
+"""`scc compress`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
+from compressor_cli.errors import PartialError, UsageError
+
+if TYPE_CHECKING:
+    from compressor_cli.records import Receipt
+    from compressor_cli.settings import CompressSettings
+
+
+def compress(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Text to compress; none, or -, is stdin.", show_default=False),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Keep at most this share of the tokens; default 0.5.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Keep at most this many tokens.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="auto, or prose to treat any text as English prose.")
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", help="What the text is: prose, code, json or mixed; default: detected.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", help="Write each FILE here under its own name.")
+    ] = None,
+    rows: Annotated[Path | None, typer.Option("--input", help="Batch: a JSONL file, with --output.")] = None,
+    field: Annotated[str, typer.Option("--field", help="Batch: the field that holds the text.")] = "text",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Batch: only the first N rows.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Batch: go on with an output that was begun.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Batch: with --resume, try failed rows again.")
+    ] = False,
+    stats: Annotated[
+        bool | None, typer.Option("--stats/--no-stats", help="A line on stderr; default: at a terminal.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Compress text: fewer tokens, the same meaning to the model that reads them.
+
+    One FILE or stdin to stdout, several FILEs to --output-dir, or the rows of a JSONL file with --input and --output.
+    """
+    from compressor_cli.settings import load_settings
+
+    flags = {
+        "rate": rate,
+        "max_tokens": max_tokens,
+        "tokenizer": tokenizer,
+        "engine": engine,
+        "domain": domain,
+        "model": model,
+    }
+    settings = load_settings(config, compress=flags).compress
+    # A budget given as a flag takes the place of the other kind from the environment or a file.
+    if max_tokens is not None and rate is None:
+        settings = settings.model_copy(update={"rate": None})
+    if rate is not None and max_tokens is None:
+        settings = settings.model_copy(update={"max_tokens": None})
+    show = sys.stderr.isatty() if stats is None else stats
+    if rows is not None:
+        _batch(settings, rows, output, files, output_dir, field, limit, resume, retry_errors, as_json)
+    elif output_dir is not None:
+        _many(settings, files or [], output, output_dir, show, as_json)
+    else:
+        if resume or retry_errors or limit is not None:
+            raise UsageError("--resume, --retry-errors and --limit go with --input")
+        if files and len(files) > 1:
+            raise UsageError("several files need --output-dir", hint="scc compress --output-dir OUT FILE...")
+        _one(settings, files[0] if files else None, output, show, as_json)
+
+
+def _one(settings: CompressSettings, file: Path | None, output: Path | None, show: bool, as_json: bool) -> None:
+    from compressor_cli.core.files import write_atomic
+
+    if output is not None and file is not None and output.exists() and file.exists() and output.samefile(file):
+        raise UsageError(f"--output {output} is the input itself", hint="name another output")
+    receipt = _compress_file(settings, file)
+    _tell(receipt, show)
+    if output is not None:
+        write_atomic(output, _encoded(receipt.compressed))
+    if as_json:
+        print_json(receipt.as_dict())
+    elif output is None:
+        sys.stdout.buffer.write(_encoded(receipt.compressed))
+        if sys.stdout.isatty() and not receipt.compressed.endswith("\n"):
+            sys.stdout.buffer.write(b"\n")
+
+
+def _many(
+    settings: CompressSettings, files: list[Path], output: Path | None, folder: Path, show: bool, as_json: bool
+) -> None:
+    """Each file is written as it is done; one that fails is told, the others go on."""
+    from compressor_cli.core.files import write_atomic
+    from compressor_cli.errors import SccError
+
+    if output is not None or not files:
+        raise UsageError("--output-dir takes FILEs and no --output")
+    names = [file.name for file in files]
+    if len(set(names)) < len(names) or any(str(file) == "-" for file in files):
+        raise UsageError("--output-dir: each FILE needs a name of its own")
+    for file in files:
+        if (folder / file.name).exists() and file.exists() and (folder / file.name).samefile(file):
+            raise UsageError(f"--output-dir {folder} would overwrite its input {file}")
+    done, failed = [], []
+    for file in files:
+        try:
+            receipt = _compress_file(settings, file)
+        except SccError as exc:
+            say(f"error: {file}: {exc}" if str(file) not in str(exc) else f"error: {exc}")
+            failed.append({"file": str(file), "error": str(exc)})
+            continue
+        write_atomic(folder / file.name, _encoded(receipt.compressed))
+        _tell(receipt, show, f"{file}: ")
+        done.append({"file": str(file), "output": str(folder / file.name), **receipt.as_dict()})
+    if as_json:
+        print_json({"files": [*done, *failed]})
+    if failed:
+        raise PartialError(f"{len(failed)} of {len(files)} files failed")
+
+
+def _batch(
+    settings: CompressSettings,
+    rows: Path,
+    output: Path | None,
+    files: list[Path] | None,
+    output_dir: Path | None,
+    field: str,
+    limit: int | None,
+    resume: bool,
+    retry_errors: bool,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.stages.compress import compress_file
+
+    if output is None or files or output_dir is not None:
+        raise UsageError("--input takes --output OUT.jsonl, and neither FILEs nor --output-dir")
+    with rows_progress("compressing") as on_event:
+        summary = compress_file(
+            settings,
+            rows,
+            output,
+            field=field,
+            resume=resume,
+            retry_errors=retry_errors,
+            limit=limit,
+            on_event=on_event,
+        )
+    saved = f", {1 - summary.tokens_out / summary.tokens_in:.1%} fewer tokens" if summary.tokens_in else ""
+    say(
+        f"{summary.output}: {summary.asked} rows, {summary.compressed} compressed, {summary.failed} failed, "
+        f"{summary.pending} pending ({summary.already_there} were there){saved}"
+    )
+    if as_json:
+        print_json({**asdict(summary), "output": str(summary.output)})
+    if summary.failed or summary.pending:
+        raise PartialError(
+            f"{summary.failed} rows failed, {summary.pending} are pending",
+            hint="their rows have an `error`; --resume --retry-errors tries them again",
+        )
+
+
+def _compress_file(settings: CompressSettings, file: Path | None) -> Receipt:
+    from compressor_cli.core.text_input import read_text
+    from compressor_cli.engines.compress import check_arguments
+    from compressor_cli.engines.compress import compress as run
+
+    options = settings.model_dump()
+    check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
+    return run(read_text(file), **options)
+
+
+def _tell(receipt: Receipt, show: bool, name: str = "") -> None:
+    """Warnings always; the line of figures where it was asked for."""
+    for warning in receipt.warnings:
+        say(f"note: {name}{warning}")
+    if show:
+        about = "" if receipt.exact else " (estimated)"
+        say(
+            f"{name}{receipt.engine}: {receipt.tokens_in} -> {receipt.tokens_out} tokens{about}, "
+            f"{receipt.savings:.1%} saved, {receipt.seconds * 1000:.0f} ms"
+        )
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,123 @@
+"""`scc compress --input IN.jsonl --output OUT.jsonl`: every row ends compressed or failed; a resume does the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor_cli import __version__
+from compressor_cli.core.files import sha256_file
+from compressor_cli.core.jsonl import Journal, content_key, parse_row, read_lines
+from compressor_cli.engines.compress import check_arguments, compress, model_folder
+from compressor_cli.engines.scorer import EMBEDDED
+from compressor_cli.errors import SccError, UsageError
+from compressor_cli.settings import CompressSettings
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """The ledger of a batch: asked = compressed + failed + pending. `repaired` bytes of a torn row were cut off."""
+
+    output: Path
+    asked: int
+    compressed: int
+    failed: int
+    pending: int
+    already_there: int
+    repaired: int
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    key: str
+    id: Any
+    text: str | None
+    error: str | None
+
+
+def compress_file(
+    settings: CompressSettings,
+    source: Path,
+    target: Path,
+    *,
+    field: str = "text",
+    resume: bool = False,
+    retry_errors: bool = False,
+    limit: int | None = None,
+    on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
+) -> BatchSummary:
+    """Compress `field` of each row of `source` into a row of `target`, in order, appended as it is done."""
+    options = settings.model_dump(mode="json")
+    check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
+    if source.exists() and target.exists() and source.samefile(target):
+        raise UsageError(f"--output {target} is the input itself", hint="name another output")
+    tasks = list(_read_tasks(source, field))[:limit]
+    model = {"model_sha256": sha256_file((model_folder(settings.model) if settings.model else EMBEDDED) / "model.onnx")}
+    counts: Counter[str] = Counter()
+    with Journal(target, {**options, **model, "field": field, "version": __version__}, resume=resume) as journal:
+        if journal.repaired:
+            on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
+        for done, task in enumerate(tasks):
+            on_event({"done": done, "total": len(tasks)})
+            if journal.has(task.key, retry_errors=retry_errors):
+                counts["already_there"] += 1
+                continue
+            row = _compress_row(task, options)
+            counts["tokens_in"] += row.get("tokens_in", 0)
+            counts["tokens_out"] += row.get("tokens_out", 0)
+            journal.append(row)
+        on_event({"done": len(tasks), "total": len(tasks)})
+        failed = sum(journal.rows.get(task.key, False) for task in tasks)
+        there = sum(task.key in journal.rows for task in tasks)
+        return BatchSummary(
+            output=target,
+            asked=len(tasks),
+            compressed=there - failed,
+            failed=failed,
+            pending=len(tasks) - there,
+            already_there=counts["already_there"],
+            repaired=journal.repaired,
+            tokens_in=counts["tokens_in"],
+            tokens_out=counts["tokens_out"],
+        )
+
+
+def _compress_row(task: _Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": task.id, "key": task.key}
+    if task.text is None:
+        return {**row, "error": task.error}
+    try:
+        return {**row, **compress(task.text, **options).as_dict()}
+    except SccError as exc:
+        return {**row, "error": str(exc)}
+
+
+def _read_tasks(source: Path, field: str) -> Any:
+    """Equal rows stay two rows: the key has the id, or the line number, and how often it came before."""
+    seen: Counter[str] = Counter()
+    for number, line in read_lines(source):
+        text: str | None = None
+        error: str | None = None
+        row_id: Any = number
+        try:
+            row = parse_row(line)
+            row_id = row.get("id", number)
+            value = row.get(field)
+            if isinstance(value, str):
+                text = value
+            else:
+                error = (
+                    f"line {number}: no text in field {field!r}"
+                    if value is None
+                    else f"line {number}: {field!r} is no string"
+                )
+        except ValueError as exc:
+            error = f"line {number}: {exc}"
+        named = content_key(row_id)
+        seen[named] += 1
+        yield _Task(content_key(row_id, seen[named], text, error), row_id, text, error)
