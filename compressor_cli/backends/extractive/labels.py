@@ -1,7 +1,7 @@
 """From chat rows to labelled examples: which units a writer kept, and where answers start and go on.
 
 The kept units come from aligning the compressed text with the verbose one. The answers come from a file of spans that
-people ask about; rows without any use their kept runs in that place.
+people ask about; where there is no such file, kept runs stand in for answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST_RUN = 8  # kept words in a row that stand for one answer where no answe
 class Example:
     """One text. `kept` and `starts` have one 0..1 entry a word; `goes_on` is -1 where no answer covers the word.
 
-    `kept` is -1 throughout where no compressed text is known.
+    `kept` is -1 throughout where no compressed text is known, `starts` where no answers are.
     """
 
     words: tuple[str, ...]
@@ -92,6 +92,7 @@ def label_rows(rows: Iterable[dict[str, object]], answers: Answers = NO_ANSWERS)
     Raises SccError for a row that is no chat row with a user and an assistant message.
     """
     pairs = [_pair(row, number) for number, row in enumerate(rows)]
+    runs_stand_in = answers is NO_ANSWERS
     prefix = _common_prefix([verbose for verbose, _ in pairs])
     examples: list[Example] = []
     code = short = answered = 0
@@ -101,7 +102,7 @@ def label_rows(rows: Iterable[dict[str, object]], answers: Answers = NO_ANSWERS)
             code += 1
             continue
         spans = answers.by_hash.get(text_hash(text))
-        example = label(text, compressed, spans)
+        example = label(text, compressed, spans, runs_stand_in=runs_stand_in)
         if len(example.words) < _SHORTEST:
             short += 1
             continue
@@ -111,15 +112,16 @@ def label_rows(rows: Iterable[dict[str, object]], answers: Answers = NO_ANSWERS)
     return Labelled(tuple(examples), len(pairs), code, short, answered + len(answers.passages))
 
 
-def label(text: str, compressed: str | None, answers: Spans | None) -> Example:
+def label(text: str, compressed: str | None, answers: Spans | None, *, runs_stand_in: bool = False) -> Example:
     spans = [match.span() for match in _WORD.finditer(text)]
     words = tuple(text[start:stop] for start, stop in spans)
     kept = [-1] * len(words) if compressed is None else align(words, _TOKEN.findall(compressed))
-    if answers is None:
-        runs = kept_runs(kept)
-    else:
+    known = answers is not None or runs_stand_in
+    if answers is not None:
         runs = [run for run in (_words_within(spans, start, stop) for start, stop in answers) if run]
-    starts = [0.0] * len(words)
+    else:
+        runs = kept_runs(kept) if runs_stand_in else []
+    starts = [0.0 if known else -1.0] * len(words)
     passes: list[list[int]] = [[] for _ in words]
     for first, last in runs:
         starts[first] = 1.0

@@ -95,13 +95,11 @@ def pool(logits: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tensor:
 def loss_of(logits: torch.Tensor, batch: Batch, keep_weight: float) -> torch.Tensor:
     words = pool(logits, batch.owner, len(batch.kept))
     bce = functional.binary_cross_entropy_with_logits
-    loss = bce(words[:, 0], batch.starts)
-    known = batch.kept >= 0
-    if known.any():
-        loss = loss + keep_weight * known.float().mean() * bce(words[:, 2][known], batch.kept[known])
-    inside = batch.goes_on >= 0
-    if inside.any():  # weighted by its share, so that every word of the text counts alike
-        loss = loss + inside.float().mean() * bce(words[:, 1][inside], batch.goes_on[inside])
+    loss = logits.sum() * 0
+    for head, labels, weight in ((0, batch.starts, 1.0), (1, batch.goes_on, 1.0), (2, batch.kept, keep_weight)):
+        known = labels >= 0
+        if known.any():  # weighted by its share, so that every word of the text counts alike
+            loss = loss + weight * known.float().mean() * bce(words[:, head][known], labels[known])
     return loss
 
 
@@ -192,13 +190,11 @@ def evaluate(network: Network, windows: list[Window], settings: ExtractiveSettin
     if not losses:
         return {"val_loss": None}
     score, label = np.concatenate(scores), np.concatenate(labels)
-    inside, known = label[:, 1] >= 0, label[:, 2] >= 0
-    return {
-        "val_loss": round(float(np.mean(losses)), 5),
-        "auc_start": auc(label[:, 0] > 0, score[:, 0]),
-        "auc_go_on": auc(label[inside, 1] > 0.5, score[inside, 1]),
-        "auc_keep": auc(label[known, 2] > 0, score[known, 2]),
-    }
+    areas = {}
+    for head, name in enumerate(("auc_start", "auc_go_on", "auc_keep")):
+        known = label[:, head] >= 0
+        areas[name] = auc(label[known, head] > 0.5, score[known, head])
+    return {"val_loss": round(float(np.mean(losses)), 5), **areas}
 
 
 def auc(truth: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
