@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)
-]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

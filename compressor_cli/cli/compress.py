@@ -75,13 +75,13 @@ def compress(
     if rate is not None and max_tokens is None:
         settings = settings.model_copy(update={"max_tokens": None})
     show = sys.stderr.isatty() if stats is None else stats
+    if rows is None and (resume or retry_errors or limit is not None):
+        raise UsageError("--resume, --retry-errors and --limit go with --input")
     if rows is not None:
         _batch(settings, rows, output, files, output_dir, field, limit, resume, retry_errors, as_json)
     elif output_dir is not None:
         _many(settings, files or [], output, output_dir, show, as_json)
     else:
-        if resume or retry_errors or limit is not None:
-            raise UsageError("--resume, --retry-errors and --limit go with --input")
         if files and len(files) > 1:
             raise UsageError("several files need --output-dir", hint="scc compress --output-dir OUT FILE...")
         _one(settings, files[0] if files else None, output, show, as_json)
@@ -92,6 +92,8 @@ def _one(settings: CompressSettings, file: Path | None, output: Path | None, sho
 
     if output is not None and file is not None and output.exists() and file.exists() and output.samefile(file):
         raise UsageError(f"--output {output} is the input itself", hint="name another output")
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output} is a directory", hint="scc compress --output-dir OUT FILE...")
     receipt = _compress_file(settings, file)
     _tell(receipt, show)
     if output is not None:
@@ -113,6 +115,8 @@ def _many(
 
     if output is not None or not files:
         raise UsageError("--output-dir takes FILEs and no --output")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output-dir {folder} is not a directory")
     names = [file.name for file in files]
     if len(set(names)) < len(names) or any(str(file) == "-" for file in files):
         raise UsageError("--output-dir: each FILE needs a name of its own")
@@ -181,13 +185,16 @@ def _batch(
 
 
 def _compress_file(settings: CompressSettings, file: Path | None) -> Receipt:
-    from compressor_cli.core.text_input import read_text
+    from compressor_cli.core.text_input import input_name, read_text
     from compressor_cli.engines.compress import check_arguments
     from compressor_cli.engines.compress import compress as run
 
     options = settings.model_dump()
     check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
-    return run(read_text(file), **options)
+    text = read_text(file)
+    if not text.strip():
+        raise UsageError(f"{input_name(file)}: the input is empty")
+    return run(text, **options)
 
 
 def _tell(receipt: Receipt, show: bool, name: str = "") -> None:

@@ -12,7 +12,7 @@ DomainName = Literal["prose", "code", "json", "mixed"]
 _SAMPLED_LINES = 64
 _MIXED_SHARE = 0.12
 
-FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ _STRONG = re.compile(
     r"|(?:public|private|protected) |#(?:include|define|ifdef|!)|package [\w.]+;?$|(?:const|let|var) \w+.*=|<\?php|using [\w.]+;"
     r"|(?:SELECT|INSERT INTO|CREATE TABLE|ALTER TABLE|UPDATE|DELETE FROM) |(?:raise|throw|return|yield|assert)\b[^.]*[)\]};\w]$"
     r"|(?:if|for|while|elif|with|switch|except|catch)\b.*[:{]$|(?:else|try|finally)\s*[:{]$|[)\]}]+[,;:]?$|(?://|/\*)"
-    r"|[\w.\[\]'\"]+(?:: ?[\w\[\], |.]+)? ?(?:[-+*/|&:]?=|<-) ?\S+[^.!?]*$|[\w.]+\(.*\)[;,:]?$|(?:fi|done|end|then)$)|[{;]$"
+    r"|[\w.\[\]'\"]+(?:: ?[\w\[\], |.]+)? ?(?:[-+*/|&:]?=|<-) ?\S+[^.!?]*$|[\w.]+\(.*\)[;,:]?$|(?:fi|done|end|then)$"
+    r"|<(?:!DOCTYPE|/?(?:html|head|body|div|ul|table|tr|script|style|meta|form|section|nav)\b))|[{;]$"
 )
 
 

@@ -108,8 +108,9 @@ def _prose(
     result = compress_prose(
         text, share=DEFAULT_RATE, budget=budget, count=counter.count, scorer=scorer, any_language=engine == "prose"
     )
-    unchanged = result.compressed == text
-    return "none" if unchanged else "prose", result.compressed, result.warnings, result.budget
+    if result.compressed == text:
+        return "none", text, result.warnings or ("nothing to gain: left as it is",), result.budget
+    return "prose", result.compressed, result.warnings, result.budget
 
 
 def model_folder(model: str | Path) -> Path:

@@ -29,6 +29,7 @@ _OTHERS = {
     "Vietnamese": "và của là có không được cho trong một người với các những này đã khi để từ",
 }
 _OTHER_WORDS = {name: frozenset(words.split()) - _ENGLISH - {"a", "an"} for name, words in _OTHERS.items()}
+_ANY_OTHER = frozenset().union(*_OTHER_WORDS.values())
 
 
 def foreign_language(words: Sequence[str], *, among_english: bool = False) -> str | None:
@@ -45,8 +46,9 @@ def foreign_language(words: Sequence[str], *, among_english: bool = False) -> st
         return None
     lower = [word.lower() for word in words]
     english = sum(1 for word in lower if word in _ENGLISH)
+    candidates = [word for word in lower if word in _ANY_OTHER]
     best, hits = max(
-        ((name, sum(1 for word in lower if word in known)) for name, known in _OTHER_WORDS.items()),
+        ((name, sum(1 for word in candidates if word in known)) for name, known in _OTHER_WORDS.items()),
         key=lambda pair: pair[1],
     )
     least = 4 if among_english else 2

@@ -10,15 +10,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
+# Also behind the mark of a quote or of a list item; a back-tick behind the opening makes it inline code.
+_FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?=\S)")
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
 _QUOTE = re.compile(r"^\s*(?:>\s?)+(?=\S)")
 _SPEAKER = re.compile(r"^(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+)?[A-Z][\w.'’-]*(?: [\w.'’()-]+){0,4}:\s+(?=\S)")
 _INDENT = re.compile(r"^\s+")
 _RULE = re.compile(r"^\s*(?:[-*_=]\s*){3,}$")
-_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-*:?\s*)*$")
-_FIXED = re.compile(r"^\s*(?:</?[A-Za-z!][^>]*>?\s*$|<!--|\[[^\]]+\]:\s|\$\$)")
+_TABLE_RULE = re.compile(r"[|:\- \t]+")
+_FIXED = re.compile(r"(?:</?[A-Za-z!][^<>]*>?$|\[[^\]]+\]:\s)")
+_UNDERLINE = re.compile(r"(?:=+|-{2,})\s*$")
+_LONGEST_HEADING = 120  # characters; a longer line above a row of dashes is a paragraph above a rule
+# What begins a block that is kept as it is, and what ends it.
+_BLOCKS = {"<!--": "-->", "$$": "$$", "<pre": "</pre>", "<script": "</script>", "<style": "</style>", "\\[": "\\]"}
 _CODE_INDENT = re.compile(r"^(?: {4}|\t)")
 
 # The pieces that stay whole although they may hold spaces.
@@ -32,14 +37,14 @@ _ATOM_RE = re.compile(_ATOM)
 _UNIT = re.compile(rf"(?:{_ATOM}|\S)+")
 _DASH = re.compile(r"(?<=[\w”\"’)])(?:—|--)(?=[\w“\"‘(])")
 _LEAD = re.compile(r"^[(\[{\"“‘*_~«]+")
-_TAIL = re.compile(r"[)\]}\"”’*_~».,;:!?…]+$")
+_TAIL_CHARS = ')]}"”’*_~».,;:!?…'
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"”’)\]»*_]*$")
 _CLOSER = {"(": ")", "[": "]", "{": "}", '"': '"', "“": "”", "‘": "’", "*": "*", "_": "_", "~": "~", "«": "»"}
 _ABBREVIATION = re.compile(
     r"^\W*(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|etc|e\.g|i\.e|cf|al|No|Nos|Vol|Fig|Eq|Inc|Ltd|Co|Corp|Gen|Col|Capt|Lt|Sgt|Rev|Hon"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|approx|ca|c|[A-Z](?:\.[A-Z])*)\.$"
 )
-_SOFT_WRAP = 55  # a shorter line ends where its writer meant it to
+_WRAPPED = range(56, 131)  # lengths of lines that an editor broke; others end where their writer meant them to
 _LONGEST_SENTENCE = 80  # units; longer ones are cut for the optimiser, at commas where there are any
 
 
@@ -61,7 +66,8 @@ class Unit:
 class Line:
     """Units `start:stop` of the document, in `sentences` (start, stop). `fixed` text is kept as it is.
 
-    `blank_after` says that an empty line followed. `whole`: kept or dropped as one, as headings are.
+    `raw` are the lines of the input that it was made from. `blank_after` says that an empty line followed. `whole`:
+    kept or dropped as one, as headings are.
     """
 
     prefix: str = ""
@@ -72,15 +78,21 @@ class Line:
     sentences: list[tuple[int, int]] = field(default_factory=list)
     pairs: list[tuple[int, str, int, str]] = field(default_factory=list)
     blank_after: bool = False
-    body: str = ""
+    raw: list[str] = field(default_factory=list)
     wraps: bool = False
+
+    def body(self) -> str:
+        return " ".join([self.raw[0][len(self.prefix) :], *self.raw[1:]])
 
 
 @dataclass(frozen=True)
 class Document:
+    """`newline` is how the lines of the input end."""
+
     lines: list[Line]
     units: list[Unit]
     newline_at_end: bool
+    newline: str = "\n"
 
 
 def parse(text: str) -> Document:
@@ -89,21 +101,22 @@ def parse(text: str) -> Document:
     for line in lines:
         line.start = len(units)
         if line.fixed is None:
-            units.extend(_units(line.body))
+            units.extend(_units(line.body()))
         line.stop = len(units)
         if line.fixed is None:
             line.sentences = list(_sentences(units, line.start, line.stop, line.whole))
             line.pairs = _pairs(units, line.start, line.stop)
-    return Document(lines, units, text.endswith("\n"))
+    newline = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+    return Document(lines, units, text.endswith("\n"), newline)
 
 
 def _lines(text: str) -> list[Line]:
-    raw = text.replace("\r\n", "\n").split("\n")
+    raw = text.split("\n")
     speakers = sum(1 for line in raw if _SPEAKER.match(line)) >= 3
     lines: list[Line] = []
     at = _front_matter(raw)
     if at:
-        lines.append(Line(fixed="\n".join(raw[:at])))
+        lines.append(_fixed_line(raw[:at]))
     while at < len(raw):
         current = raw[at]
         if not current.strip():
@@ -114,27 +127,31 @@ def _lines(text: str) -> list[Line]:
             continue
         end = _fixed_end(raw, at, lines)
         if end > at:
-            lines.append(Line(fixed="\n".join(raw[at:end])))
+            lines.append(_fixed_line(raw[at:end]))
             at = end
             continue
-        _add_text_line(lines, current, speakers)
+        _add_text_line(lines, current.removesuffix("\r"), speakers)
         at += 1
     return lines
+
+
+def _fixed_line(raw: list[str]) -> Line:
+    return Line(fixed="\n".join(raw).removesuffix("\r"))
 
 
 def _add_text_line(lines: list[Line], current: str, speakers: bool) -> None:
     heading = _HEADING.match(current)
     mark = heading or _ITEM.match(current) or _QUOTE.match(current) or (speakers and _SPEAKER.match(current)) or None
     if mark is None and lines and lines[-1].wraps:
-        lines[-1].body += " " + current.strip()
+        lines[-1].raw.append(current)
     elif mark is None and _indented(current) and lines and lines[-1].prefix and not lines[-1].blank_after:
-        lines[-1].body += " " + current.strip()  # goes on a list item
+        lines[-1].raw.append(current)  # goes on a list item
     else:
         mark = mark or _INDENT.match(current)
         prefix = mark.group() if mark else ""
-        lines.append(Line(prefix=prefix, body=current[len(prefix) :].strip(), whole=heading is not None))
+        lines.append(Line(prefix=prefix, raw=[current], whole=heading is not None))
     hard_break = current.endswith("  ") or current.endswith("\\")
-    lines[-1].wraps = not heading and len(current) > _SOFT_WRAP and not hard_break
+    lines[-1].wraps = not heading and len(current) in _WRAPPED and not hard_break
 
 
 def _indented(line: str) -> bool:
@@ -152,34 +169,42 @@ def _fixed_end(raw: Sequence[str], at: int, lines: list[Line]) -> int:
     line = raw[at]
     fence = _FENCE.match(line)
     if fence:
-        mark = fence.group(1)
-        for i in range(at + 1, len(raw)):
-            closing = raw[i].strip()
-            if closing.startswith(mark) and not closing.strip(mark[0]):
-                return i + 1
-        return len(raw)
-    if (
-        "|" in line
-        and at + 1 < len(raw)
-        and "|" in raw[at + 1]
-        and "-" in raw[at + 1]
-        and _TABLE_RULE.match(raw[at + 1])
-    ):
-        end = at + 2
-        while end < len(raw) and "|" in raw[end]:
-            end += 1
-        return end
-    if _RULE.match(line) or _FIXED.match(line):
+        return _fence_end(raw, at, fence.group(1).strip(), fence.group(2))
+    start = line.strip()
+    block = next((mark for mark in _BLOCKS if start.lower().startswith(mark)), None)
+    if block:
+        return _block_end(raw, at, start[len(block) :], _BLOCKS[block])
+    following = raw[at + 1] if at + 1 < len(raw) else ""
+    if "|" in line and "|" in following and "-" in following and _TABLE_RULE.fullmatch(following.strip()):
+        return next((i for i in range(at + 2, len(raw)) if "|" not in raw[i]), len(raw))
+    if _RULE.match(line) or _FIXED.match(start):
         return at + 1
-    if at + 1 < len(raw) and line.strip() and re.match(r"^(?:=+|-{2,})\s*$", raw[at + 1]):
+    if _UNDERLINE.match(following) and len(line) <= _LONGEST_HEADING and not (lines and lines[-1].wraps):
         return at + 2  # a heading underlined
     after_blank = not lines or lines[-1].blank_after
     if _CODE_INDENT.match(line) and after_blank and not (lines and _ITEM.match(lines[-1].prefix + "x")):
-        end = at + 1
-        while end < len(raw) and _CODE_INDENT.match(raw[end]):
-            end += 1
-        return end
+        return next((i for i in range(at + 1, len(raw)) if not _CODE_INDENT.match(raw[i])), len(raw))
     return at
+
+
+def _fence_end(raw: Sequence[str], at: int, quote: str, mark: str) -> int:
+    """An unclosed fence goes on to the end of the text, or of the quote that it stands in."""
+    for i in range(at + 1, len(raw)):
+        inner = raw[i].strip()
+        if quote:
+            if not inner.startswith(">"):
+                return i
+            inner = inner.lstrip("> \t")
+        if inner.startswith(mark) and not inner.strip(mark[0]):
+            return i + 1
+    return len(raw)
+
+
+def _block_end(raw: Sequence[str], at: int, rest: str, end: str) -> int:
+    """Where the end never comes, the first line alone is fixed."""
+    if end in rest.lower():
+        return at + 1
+    return next((i + 1 for i in range(at + 1, min(len(raw), at + 2000)) if end in raw[i].lower()), at + 1)
 
 
 def _units(body: str) -> Iterator[Unit]:
@@ -187,9 +212,9 @@ def _units(body: str) -> Iterator[Unit]:
         text = match.group()
         atom = _ATOM_RE.search(text) if "`" in text or "]" in text or ">" in text else None
         if atom:
-            before, after = _LEAD.match(text[: atom.start()]), _TAIL.search(text[atom.end() :])
+            before, after = _LEAD.match(text[: atom.start()]), text[atom.end() :]
             lead = before.group() if before else ""
-            tail = after.group() if after else ""
+            tail = after[len(after.rstrip(_TAIL_CHARS)) :]
             yield Unit(lead, text[len(lead) : len(text) - len(tail)], tail)
             continue
         start = 0
@@ -199,13 +224,16 @@ def _units(body: str) -> Iterator[Unit]:
 
 
 def _unit(text: str, *, glued: bool) -> Unit:
-    lead = _LEAD.match(text)
-    inner = text[lead.end() :] if lead else text
-    tail = _TAIL.search(inner)
-    core = inner[: tail.start()] if tail else inner
-    if not core:
-        return Unit("", text, "", glued)
-    return Unit(lead.group() if lead else "", core, tail.group() if tail else "", glued)
+    found = _LEAD.match(text)
+    lead = found.group() if found else ""
+    inner = text[len(lead) :]
+    core = inner.rstrip(_TAIL_CHARS)
+    if core:
+        return Unit(lead, core, inner[len(core) :], glued)
+    # Signs alone: a bracket or a full stop with spaces around it still opens, closes or ends.
+    if not text.strip("([{“‘«"):
+        return Unit(text, "", "", glued)
+    return Unit("", "", text, glued) if not text.strip(")]}”’».,;:!?…") else Unit("", text, "", glued)
 
 
 def _sentences(units: list[Unit], start: int, stop: int, whole: bool) -> Iterator[tuple[int, int]]:
@@ -243,13 +271,43 @@ def _pairs(units: list[Unit], start: int, stop: int) -> list[tuple[int, str, int
             if opened != i:
                 pairs.append((opened, opener, i, char))
         if len(stack) > 64:
-            del stack[:32]
+            del stack[:-32]
     return pairs
 
 
-def render(document: Document, keep: Sequence[bool]) -> str:
-    """The document with the units for which `keep` is true, and all that is fixed."""
-    return join_lines(document, [render_line(document, line, keep) for line in document.lines])
+def render(document: Document, keep: Sequence[bool], known: dict[tuple[int, bytes], str | None] | None = None) -> str:
+    """The document with the units for which `keep` is true, and all that is fixed.
+
+    `known` remembers lines between calls that differ in a few units.
+    """
+    known = {} if known is None else known
+    rendered: list[str | None] = []
+    for n, line in enumerate(document.lines):
+        key = (n, bytes(keep[line.start : line.stop]))
+        if key not in known:
+            known[key] = render_line(document, line, keep)
+        rendered.append(known[key])
+    return join_lines(document, _outdented(document, rendered))
+
+
+def _outdented(document: Document, rendered: list[str | None]) -> list[str | None]:
+    """A list item whose parent is dropped moves to the parent's place, not under the item before it."""
+    above: list[tuple[int, int, bool]] = []  # indents of the items around: in the input, now; whether it is kept
+    for n, line in enumerate(document.lines):
+        indent = len(line.prefix) - len(line.prefix.lstrip())
+        if line.fixed is not None or not line.prefix.strip():
+            continue
+        while above and above[-1][0] >= indent:
+            above.pop()
+        now = indent
+        if above:
+            old, new, kept = above[-1]
+            now = new + indent - old if kept else new
+        text = rendered[n]
+        if text is not None and now < indent:
+            rendered[n] = text[indent - now :]
+        above.append((indent, now, text is not None))
+    return rendered
 
 
 def join_lines(document: Document, rendered: Sequence[str | None]) -> str:
@@ -258,12 +316,12 @@ def join_lines(document: Document, rendered: Sequence[str | None]) -> str:
     for line, text in zip(document.lines, rendered, strict=True):
         if text is not None:
             if parts:
-                parts.append("\n\n" if blank else "\n")
+                parts.append(document.newline * (1 + blank))
             parts.append(text)
             blank = line.blank_after
         else:
             blank = blank or line.blank_after
-    return "".join(parts) + ("\n" if document.newline_at_end and parts else "")
+    return "".join(parts) + (document.newline if document.newline_at_end and parts else "")
 
 
 def render_line(document: Document, line: Line, keep: Sequence[bool]) -> str | None:
@@ -316,6 +374,8 @@ def _joined(
         mark = marks.get(i, "")
         if mark and _SENTENCE_END.search(tail):
             mark = ""
+        elif mark:
+            tail = tail.replace(";", "").replace(":", "")
         if n and not (unit.glued and kept[n - 1] == i - 1):
             parts.append(" ")
         parts.append(opened.get(i, "") + unit.lead + core + tail + closed.get(i, "") + mark)

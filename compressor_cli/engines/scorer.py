@@ -96,7 +96,9 @@ class Scorer:
     def _pieces(self, sentences: Sequence[Sequence[str]]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
         """Token ids, the unit each belongs to, and the position at which each sentence ends."""
         encodings = self._tokenizer.encode_batch(
-            [list(sentence) for sentence in sentences], is_pretokenized=True, add_special_tokens=False
+            [[_encodable(unit) for unit in sentence] for sentence in sentences],
+            is_pretokenized=True,
+            add_special_tokens=False,
         )
         ids: list[int] = []
         owners: list[int] = []
@@ -129,6 +131,11 @@ class Scorer:
         return np.asarray(logits, dtype=np.float32)
 
 
+def _encodable(unit: str) -> str:
+    """A lone surrogate, which JSON can carry, has no UTF-8 form."""
+    return unit if unit.isascii() else unit.encode("utf-8", "replace").decode()
+
+
 def _windows(ends: Sequence[int], room: int) -> Iterator[_Window]:
     """Cover all tokens with windows that begin and end with sentences where they can."""
     total = ends[-1] if ends else 0
@@ -138,7 +145,7 @@ def _windows(ends: Sequence[int], room: int) -> Iterator[_Window]:
     while start < total:
         while n + 1 < len(starts) and starts[n + 1] <= start:
             n += 1
-        seen = max(start - _CONTEXT, 0)
+        seen = max(start - min(_CONTEXT, room // 4), 0)
         m = n
         while m > 0 and starts[m - 1] >= seen:
             m -= 1
@@ -154,7 +161,11 @@ def _windows(ends: Sequence[int], room: int) -> Iterator[_Window]:
         start = stop
 
 
-@lru_cache(maxsize=2)
 def load_scorer(folder: Path = EMBEDDED) -> Scorer:
-    """A model is loaded once a process."""
+    """A model is loaded once a process, however its folder is spelled."""
+    return _load(folder.resolve())
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path) -> Scorer:
     return Scorer(folder)

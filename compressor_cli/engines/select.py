@@ -14,6 +14,7 @@ price is searched so that the whole document meets its budget. Figures behind th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 _AGES = 12  # units of memory: answers longer than this are too rare to tell runs apart
-_PRICES = 10
-_ROUNDS = 4
+_PRICES = 12
+_ROUNDS = 3
 _CHUNK = 256  # sentences solved at once
 _NEVER = np.float32(-1e9)
 
@@ -75,8 +76,10 @@ def select(problem: Problem, budget: float) -> tuple[Bools, Bools]:
 def estimate(problem: Problem, keeps: Bools) -> NDArray[np.float64]:
     """Estimated tokens of each row of `keeps`."""
     total = keeps @ problem.cost.astype(np.float64)
-    for overhead, sentence in zip(problem.overhead, problem.sentences, strict=True):
-        total += overhead * keeps[:, sentence].any(axis=1)
+    if problem.sentences:
+        members = np.fromiter(chain.from_iterable(problem.sentences), dtype=np.int64)
+        begins = np.cumsum([0, *map(len, problem.sentences[:-1])])
+        total += np.logical_or.reduceat(keeps[:, members], begins, axis=1) @ problem.overhead.astype(np.float64)
     return np.asarray(total)
 
 

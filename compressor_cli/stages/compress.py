@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from compressor_cli import __version__
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import Journal, content_key, parse_row, read_lines
+from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.compress import check_arguments, compress, model_folder
-from compressor_cli.engines.scorer import EMBEDDED
+from compressor_cli.engines.scorer import EMBEDDED, load_scorer
 from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import CompressSettings
 
@@ -56,8 +58,11 @@ def compress_file(
     check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"--output {target} is the input itself", hint="name another output")
-    tasks = list(_read_tasks(source, field))[:limit]
-    model = {"model_sha256": sha256_file((model_folder(settings.model) if settings.model else EMBEDDED) / "model.onnx")}
+    token_counter(settings.tokenizer)  # what is wrong for every row is refused before the first
+    folder = model_folder(settings.model) if settings.model else EMBEDDED
+    load_scorer(folder)
+    tasks = list(islice(_read_tasks(source, field), limit))
+    model = {"model_sha256": sha256_file(folder / "model.onnx")}
     counts: Counter[str] = Counter()
     with Journal(target, {**options, **model, "field": field, "version": __version__}, resume=resume) as journal:
         if journal.repaired:
@@ -97,7 +102,7 @@ def _compress_row(task: _Task, options: Mapping[str, Any]) -> dict[str, Any]:
         return {**row, "error": str(exc)}
 
 
-def _read_tasks(source: Path, field: str) -> Any:
+def _read_tasks(source: Path, field: str) -> Iterator[_Task]:
     """Equal rows stay two rows: the key has the id, or the line number, and how often it came before."""
     seen: Counter[str] = Counter()
     for number, line in read_lines(source):

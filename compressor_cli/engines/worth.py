@@ -1,0 +1,176 @@
+"""What each unit of a document is worth, and which of them go together.
+
+The chances of the model become a `Problem` for `select`. Articles and lone dashes stand outside of it. Headings, and
+negations with what they negate, are groups: kept or dropped as one, for half of a negation says the opposite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compressor_cli.engines.layout import Document, Unit
+from compressor_cli.engines.scorer import Scores
+from compressor_cli.engines.select import Bools, Floats, Problem
+
+_ARTICLES = frozenset(("a", "an", "the"))
+_NEGATIONS = frozenset(
+    "not no never none nor neither without cannot unless except nobody nothing nowhere hardly instead rather".split()
+)
+_TWO_WORDS = frozenset("no without unless except nor neither instead rather never".split())  # `no ship had`, `no data`
+_BEFORE = frozenset(
+    "am is are was were be been being do does did has have had can could may might must shall should will would "
+    "need and but or if why that who which i you he she it we they there".split()
+)
+_FUNCTION = _BEFORE | frozenset(
+    "a an the to of in on at by for from with as than any all only also even yet very so too more just really its "
+    "their his her our your my this these those".split()
+)
+_LONGEST_GROUP = 6
+
+# Chosen on XQuAD's odd articles; what each does is in docs/experiments.md.
+_KEEP_WORTH = 0.05  # of a unit that a writer would surely keep, in answers
+_RUN_COST = 0.03
+_SENTENCE_COST = 0.05  # on top, for the first run of a sentence
+_GO_ON_BIAS = 0.5  # added to the logit of going on: answers are kept a little longer than they are marked
+_CAPITAL_WORTH = 0.02
+_NEGATION_WORTH = 1.0  # more than any token costs: a negation stays while anything does
+_HEADING_WORTH = 0.15  # a token
+
+
+@dataclass(frozen=True)
+class Worth:
+    """`costs` in tokens a unit. Of a group (start, stop) the first unit stands for all of it in `problem`."""
+
+    problem: Problem
+    costs: Floats
+    article: Bools
+    dash: Bools
+    groups: tuple[tuple[int, int], ...]
+    begins: Bools  # the first unit of each sentence
+
+
+def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Worth:
+    units = document.units
+    costs = unit_costs(units, count)
+    article = np.array([_is_article(unit) for unit in units], dtype=bool)
+    dash = np.array([not any(map(_says_something, unit.core)) for unit in units], dtype=bool)
+    start, go_on = _through_articles(scores, article)
+    bonus = (_KEEP_WORTH * scores.keep).astype(np.float32)
+    bonus[[i for i, unit in enumerate(units) if unit.core[:1].isupper()]] += _CAPITAL_WORTH
+    headings, negations = list(_headings(document)), list(_negations(document))
+    groups = [*headings, *negations]
+    optional = article | dash
+    price = costs.copy()
+    for first, stop in groups:
+        optional[first + 1 : stop], optional[first] = True, False
+        price[first] = costs[first:stop].sum()
+        start[first] = 1 - np.prod(1 - start[first:stop])
+        go_on[first] = go_on[stop - 1]
+        bonus[first] = bonus[first:stop].sum()
+    begins = np.zeros(len(units), dtype=bool)
+    sentences: list[list[int]] = []
+    overhead: list[float] = []
+    for line in document.lines:
+        mark = 1.0 + (count(line.prefix) if line.prefix else 0)
+        if line.whole and line.stop > line.start:
+            bonus[line.start] += _HEADING_WORTH * (price[line.start] + 1.0 + mark)
+        for a, b in line.sentences:
+            begins[a] = True
+            members = [i for i in range(a, b) if not optional[i]]
+            if members:
+                sentences.append(members)
+                overhead.append(1.0 + mark / len(line.sentences))
+    bonus[[first for first, _ in negations]] += _NEGATION_WORTH
+    problem = Problem(
+        start,
+        go_on,
+        bonus,
+        price,
+        sentences,
+        np.array(overhead, dtype=np.float32),
+        run_cost=_RUN_COST,
+        sentence_cost=_SENTENCE_COST,
+    )
+    return Worth(problem, costs, article, dash, tuple(groups), begins)
+
+
+def unit_costs(units: Sequence[Unit], count: Callable[[str], int]) -> Floats:
+    """Tokens of each unit with the space before it, at least 1."""
+    known: dict[str, int] = {}
+    costs = np.empty(len(units), dtype=np.float32)
+    for i, unit in enumerate(units):
+        text = unit.text
+        if text not in known:
+            known[text] = max(count(" " + text), 1)
+        costs[i] = known[text]
+    return costs
+
+
+def _through_articles(scores: Scores, article: Bools) -> tuple[Floats, Floats]:
+    """An answer that starts at an article starts at the next word, and one that reaches it goes through it."""
+    odds = scores.go_on / np.maximum(1 - scores.go_on, 1e-6) * np.exp(_GO_ON_BIAS)
+    go_on = (odds / (1 + odds)).astype(np.float32)
+    start = scores.start.copy()
+    for i in np.flatnonzero(article).tolist():
+        if i + 1 < len(start):
+            start[i + 1] = 1 - (1 - start[i + 1]) * (1 - start[i] * go_on[i])
+        if i:
+            go_on[i - 1] *= go_on[i]
+    return start, go_on
+
+
+def _headings(document: Document) -> Iterator[tuple[int, int]]:
+    for line in document.lines:
+        if line.whole and line.stop > line.start:
+            yield line.start, line.stop
+
+
+def _negations(document: Document) -> Iterator[tuple[int, int]]:
+    """Each negation with the helping word before it and the first words of what it negates; none overlap."""
+    units = document.units
+    for line in document.lines:
+        if line.whole:
+            continue
+        for a, b in line.sentences:
+            done = a
+            for i in range(a, b):
+                if i < done or not _is_negation(units[i]):
+                    continue
+                first = i - 1 if i > done and not units[i - 1].tail and _word(units[i - 1]) in _BEFORE else i
+                done = _scope(units, i, b)
+                yield first, done
+
+
+def _scope(units: Sequence[Unit], i: int, end: int) -> int:
+    """Where what the negation at `i` negates may be cut off; another negation on the way takes its own scope in."""
+    wanted = 2 if _word(units[i]) in _TWO_WORDS else 1
+    last = i
+    while last + 1 < end and last - i < _LONGEST_GROUP and not units[last].tail:
+        last += 1
+        if _is_negation(units[last]):
+            return _scope(units, last, end)
+        if _word(units[last]) not in _FUNCTION:
+            wanted -= 1
+            if not wanted:
+                break
+    return last + 1
+
+
+def _word(unit: Unit) -> str:
+    return unit.core.lower()
+
+
+def _says_something(char: str) -> bool:
+    return char.isalnum() or char >= "\U0001f000"  # an emoji can be a whole answer
+
+
+def _is_article(unit: Unit) -> bool:
+    return not unit.tail and not unit.lead and _word(unit) in _ARTICLES
+
+
+def _is_negation(unit: Unit) -> bool:
+    word = _word(unit)
+    return word in _NEGATIONS or word.endswith(("n't", "n’t"))
