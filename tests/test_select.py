@@ -90,7 +90,7 @@ def test_the_estimate_never_goes_beyond_the_budget(problem: Problem, share: floa
     everything = np.zeros(len(problem.cost), dtype=bool)
     everything[[i for sentence in problem.sentences for i in sentence]] = True
     total = float(estimate(problem, everything[None])[0])
-    within, beyond = select(problem, share * total)
+    within, beyond, _ = select(problem, share * total)
     sizes = estimate(problem, np.array([within, beyond]))
     assert sizes[0] <= share * total
     assert sizes[1] >= sizes[0] - 1e-3
@@ -142,5 +142,5 @@ def test_estimates_add_costs_and_overheads() -> None:
 def test_nothing_to_choose_from() -> None:
     none = np.zeros(0, dtype=np.float32)
     problem = Problem(none, none, none, none, [], none, run_cost=0.1)
-    within, beyond = select(problem, 10)
+    within, beyond, _ = select(problem, 10)
     assert within.tolist() == beyond.tolist() == []

@@ -58,6 +58,9 @@ def compress(
 
     One FILE or stdin to stdout, several FILEs to --output-dir, or the rows of a JSONL file with --input and --output.
     """
+    from compressor_cli.core.tokens import warm_up
+
+    warm_up(tokenizer)  # while the settings are read and the model is loaded
     from compressor_cli.settings import load_settings
 
     flags = {

@@ -130,9 +130,9 @@ class _Chooser:
         fixed = self._exact(np.zeros(len(self.bound), dtype=bool))
         target = float(budget - fixed)
         keep, used = np.zeros(len(self.bound), dtype=bool), fixed
-        beyond = keep
+        beyond, price = keep, None
         for _ in range(_FILL_ROUNDS):
-            trial, larger = select(self.problem, target)
+            trial, larger, price = select(self.problem, target, price)
             estimated = float(estimate(self.problem, trial[None])[0])
             trial = self._settled(trial)
             size = self._exact(trial)

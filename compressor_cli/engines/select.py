@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 _AGES = 12  # units of memory: answers longer than this are too rare to tell runs apart
 _PRICES = 12
 _ROUNDS = 3
+_LOWEST, _HIGHEST = 1e-5, 10.0  # prices between which every budget lies
+_NEAR = 1.6
 _CHUNK = 256  # sentences solved at once
 _NEVER = np.float32(-1e9)
 
@@ -48,29 +50,35 @@ class Problem:
     sentence_cost: float = 0.0
 
 
-def select(problem: Problem, budget: float) -> tuple[Bools, Bools]:
-    """Units to keep at an estimated cost of at most `budget`, and those of the next larger solution."""
+def select(problem: Problem, budget: float, near: float | None = None) -> tuple[Bools, Bools, float]:
+    """Units to keep at an estimated cost of at most `budget`, those of the next larger solution, and the price.
+
+    `near` is the price of an earlier answer to a budget close to this one: it shortens the search.
+    """
     none = np.zeros(len(problem.cost), dtype=bool)
     every = none.copy()
     every[[i for sentence in problem.sentences for i in sentence]] = True
     within, beyond = none, every
     if not problem.sentences or estimate(problem, every[None])[0] <= budget:
-        return every, every
-    low, high = 1e-5, 10.0
+        return every, every, _LOWEST
+    low, high = (near / _NEAR, near * _NEAR) if near else (_LOWEST, _HIGHEST)
+    price = high
     gains = [(chunk, _gains(problem, chunk)) for chunk in _chunks(problem.sentences)]
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS - 1 if near else _ROUNDS):
         prices = np.geomspace(low, high, _PRICES).astype(np.float32)
         keeps = _solve(problem, gains, prices)
         fits = estimate(problem, keeps) <= budget
         first = int(np.argmax(fits)) if fits.any() else len(prices)
         if first < len(prices):
-            within = keeps[first]
+            within, price = keeps[first], float(prices[first])
         if first:
             beyond = keeps[first - 1]
         low, high = prices[max(first - 1, 0)], prices[min(first, len(prices) - 1)]
         if first in (0, len(prices)):
+            if near:
+                return select(problem, budget)
             break
-    return within, beyond
+    return within, beyond, price
 
 
 def estimate(problem: Problem, keeps: Bools) -> NDArray[np.float64]:

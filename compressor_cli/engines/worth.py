@@ -25,8 +25,8 @@ _BEFORE = frozenset(
     "need and but or if why that who which i you he she it we they there".split()
 )
 _FUNCTION = _BEFORE | frozenset(
-    "a an the to of in on at by for from with as than any all only also even yet very so too more just really its "
-    "their his her our your my this these those".split()
+    "a an the to of in on at by for from with as than any all only also even yet very so too more just really "
+    "ever enough its their his her our your my this these those".split()
 )
 _LONGEST_GROUP = 6
 
