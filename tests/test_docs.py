@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import doctest
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -23,3 +30,85 @@ def test_every_command_stands_in_the_cli_page() -> None:
     for command in ("scc compress", "scc tokens", "scc data pull", "scc train", "scc doctor"):
         assert f"\n## {command}\n" in text
     assert "`SCC_COMPRESS__RATE`" in text
+
+
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+VOLATILE = re.compile(r"\d+(?:\.\d+)? (?:ms|s)\b|\b[0-9a-f]{12,}\b")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for name, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if name == language:
+                found.append((page.name, body))
+    return found
+
+
+def sessions() -> Iterator[tuple[str, str, str]]:
+    """Page, command and the output shown for it, for each `$` line of the console blocks."""
+    for page, body in blocks("console"):
+        for part in re.split(r"^\$ ", body, flags=re.M)[1:]:
+            command, _, output = part.partition("\n")
+            yield page, command, output
+
+
+@pytest.fixture
+def shell(work: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """A shell in a folder that looks like a clone, with `scc` on its path."""
+    (work / "bin").mkdir()
+    (work / "bin" / "scc").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m compressor_cli "$@"\n')
+    (work / "bin" / "scc").chmod(0o755)
+    clone = work / "clone"
+    clone.mkdir()
+    for name in ("configs", "examples"):
+        shutil.copytree(REPO / name, clone / name)
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        path = f"{work / 'bin'}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", command], cwd=clone, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+
+    return run
+
+
+def test_the_consoles_of_the_pages_run(shell: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    """In order, in one folder. What is shown must be what is printed, up to times and the rounding of the model."""
+    shown_any = False
+    for page, command, shown in sessions():
+        if command.startswith("make "):
+            continue
+        done = shell(command)
+        assert done.returncode in (0, 3), (page, command, done.stderr)
+        printed = VOLATILE.sub("N", done.stdout + done.stderr)
+        wanted = VOLATILE.sub("N", shown)
+        alike = difflib.SequenceMatcher(None, wanted.split(), printed.split(), autojunk=False)
+        matched = sum(block.size for block in alike.get_matching_blocks())
+        assert matched >= 0.9 * len([word for word in wanted.split() if word != "..."]), (page, command, printed)
+        shown_any = shown_any or bool(shown.strip())
+    assert shown_any
+
+
+def test_the_make_targets_of_the_pages_exist() -> None:
+    makefile = (REPO / "Makefile").read_text(encoding="utf-8")
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^\$ )make ([a-z-]+)", page.read_text(), re.M)}
+    assert {"demo", "test"} <= named
+    for name in named:
+        assert re.search(rf"^{name}:.*## ", makefile, re.M), name
+
+
+def test_the_python_of_the_pages_runs(work: Path) -> None:
+    found = blocks("python")
+    assert found
+    for page, body in found:
+        result = doctest.DocTestRunner().run(doctest.DocTestParser().get_doctest(body, {}, page, page, 0))
+        assert result.attempted and not result.failed, page
+
+
+def test_the_doctests_of_the_package_run() -> None:
+    import compressor_cli.engines.compress as module
+
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
