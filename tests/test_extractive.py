@@ -97,6 +97,7 @@ def test_a_run_has_its_files_and_learns(base_model: Path, data: Path, work: Path
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < 0.92 * rows[0]["loss"]
     card = json.loads((summary.model / "model.json").read_text())
+    assert set(card) >= {"command", "versions", "settings", "metrics"}
     assert card["sha256"]["model.onnx"] == sha256_file(summary.model / "model.onnx")
     assert card["data_sha256"]["train"] == sha256_file(data / "train.jsonl")
     assert str(work) not in json.dumps({key: value for key, value in card.items() if key != "settings"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,7 +52,8 @@ def train(
         },
     ).extractive
     with training_progress() as on_event:
-        result = train_extractive(settings, data, output, dry_run=dry_run, on_event=on_event)
+        command = shlex.join(["scc", *sys.argv[1:]])
+        result = train_extractive(settings, data, output, command=command, dry_run=dry_run, on_event=on_event)
     if as_json:
         fields = asdict(result)
         print_json({name: str(value) if isinstance(value, Path) else value for name, value in fields.items()})

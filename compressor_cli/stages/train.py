@@ -46,11 +46,13 @@ def train_extractive(
     data: Path,
     run: Path,
     *,
+    command: str = "",
     dry_run: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> TrainPlan | TrainSummary:
     """Train, export and describe an extractive model in `run`; a run that was stopped goes on.
 
+    `command` is what asked for the run, for its card.
     Raises UsageError where the data is missing, teaches nothing, or differs from that of the run that is there.
     """
     missing = BACKENDS["extractive"].missing_packages()
@@ -70,7 +72,7 @@ def train_extractive(
         )
     base = base_folder(settings.base_model)
     card = _run_card(settings, files, base)
-    job = _Job(settings, run, base, card, on_event)
+    job = _Job(settings, run, base, card, command, on_event)
     windows = job.windows(labelled.examples), job.windows(valid.examples if valid else ())
     plan = TrainPlan(
         rows=labelled.asked,
@@ -125,11 +127,13 @@ class _Job:
         run: Path,
         base: Path,
         card: dict[str, Any],
+        command: str,
         on_event: Callable[[Event], None],
     ) -> None:
         from tokenizers import Tokenizer
 
         self.settings, self.run, self.base, self.card, self.on_event = settings, run, base, card, on_event
+        self.origin = {"command": command, "versions": _versions()}
         self.tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -179,9 +183,7 @@ class _Job:
             return
         if self.run.exists() and any(self.run.iterdir()):
             raise UsageError(f"--output {self.run} is not empty and no run", hint="name another --output")
-        write_json(
-            place, {**self.card, "versions": _versions(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        )
+        write_json(place, {**self.card, **self.origin, "created": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def _record(self, event: Event) -> None:
         if event["event"] == "epoch":
@@ -210,7 +212,7 @@ class _Job:
             {
                 "id": content_key(self.card)[:12],
                 **self.card,
-                "versions": _versions(),
+                **self.origin,
                 "metrics": self._last_metrics(),
                 "max_seq_length": self.settings.max_seq_length,
                 "cls_id": self.cls_id,
@@ -223,7 +225,7 @@ class _Job:
 def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in card.items():
-        if prefix == "" and key in ("versions", "created"):
+        if prefix == "" and key in ("command", "versions", "created"):
             continue
         if isinstance(value, Mapping):
             flat.update(_flat(value, f"{prefix}{key}."))
