@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("fixed")
+
+# A shell that starts the tests in the background has them ignore SIGINT, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a person's shell may hold and a test must not see.
 _PRIVATE = ("SCC_", "HF_", "XDG_", "PYTHON", "TRANSFORMERS_", "TB_", "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS")
