@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,7 @@ def test_signals(number: int, code: int, stderr: bytes, work: Path, processes: l
     with open(work / "in", "wb") as handle:
         handle.write(b"some text")
         handle.flush()
+        time.sleep(0.5)  # a signal just before the next read would wait for that read to end
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (code, b"", stderr)
