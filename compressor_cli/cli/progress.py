@@ -51,7 +51,7 @@ def training_progress() -> Iterator[OnEvent]:
             elif kind == "done_before":
                 show({"message": "this run is complete already"})
             elif kind == "epoch":
-                fields = {key: value for key, value in event.items() if key not in ("event", "step", "tokens")}
+                fields = {key: value for key, value in event["history"][-1].items() if key not in ("step", "tokens")}
                 show({"message": "  ".join(f"{key} {value}" for key, value in fields.items())})
 
         yield on_event

@@ -12,7 +12,7 @@ from typing import Any
 
 from compressor_cli import __version__
 from compressor_cli.backends import BACKENDS
-from compressor_cli.core.files import sha256_file, write_json
+from compressor_cli.core.files import sha256_file, write_atomic, write_json
 from compressor_cli.core.jsonl import content_key, dump_row, read_rows
 from compressor_cli.errors import MissingExtraError, UsageError
 from compressor_cli.settings import ExtractiveSettings
@@ -186,13 +186,14 @@ class _Job:
         write_json(place, {**self.card, **self.origin, "created": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def _record(self, event: Event) -> None:
-        if event["event"] == "epoch":
-            row = {key: value for key, value in event.items() if key != "event"}
-            with (self.run / "metrics.jsonl").open("ab") as handle:
-                handle.write(dump_row(row))
+        if "history" in event:  # whole each time: a kill between checkpoint and metrics loses no row
+            write_atomic(self.run / "metrics.jsonl", b"".join(dump_row(row) for row in event["history"]))
         if event["event"] != "step":
+            told = {key: value for key, value in event.items() if key != "history"}
+            if event["event"] == "epoch":
+                told |= event["history"][-1]
             with (self.run / "train.log").open("a", encoding="utf-8") as log:
-                log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {json.dumps(dict(event))}\n")
+                log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {json.dumps(told)}\n")
         self.on_event(event)
 
     def _last_metrics(self) -> dict[str, Any]:

@@ -124,7 +124,10 @@ def fit(
     checkpoint: Path,
     on_event: Callable[[Event], None],
 ) -> None:
-    """Train in place. `checkpoint` is written after every epoch and read where it exists."""
+    """Train in place. `checkpoint` is written after every epoch and read where it exists.
+
+    An `epoch` event brings the metrics of all epochs so far, as the checkpoint has them.
+    """
     steps_an_epoch = sum(1 for _ in batches(train, settings.batch_size, None))
     total = settings.epochs * steps_an_epoch
     body = [p for p in network.encoder.parameters() if p.requires_grad]
@@ -137,10 +140,10 @@ def fit(
     )
     warm = max(settings.warmup * total, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / warm) * max(0.0, 1 - s / total))
-    first = _restore(checkpoint, network, optimizer, schedule)
-    if first:
-        on_event({"event": "resumed", "epoch": first})
-    for epoch in range(first, settings.epochs):
+    history = _restore(checkpoint, network, optimizer, schedule)
+    if history:
+        on_event({"event": "resumed", "epoch": len(history), "history": history})
+    for epoch in range(len(history), settings.epochs):
         began, losses, tokens = time.perf_counter(), [], 0
         torch.manual_seed(settings.seed * 1000 + epoch)
         network.train()
@@ -158,10 +161,9 @@ def fit(
             tokens += int(batch.mask.sum())
             on_event({"event": "step", "step": epoch * steps_an_epoch + n + 1, "total": total, "loss": loss.item()})
         seconds = time.perf_counter() - began
-        _save(checkpoint, epoch + 1, network, optimizer, schedule)
-        on_event(
+        history = [
+            *history,
             {
-                "event": "epoch",
                 "step": (epoch + 1) * steps_an_epoch,
                 "epoch": epoch + 1,
                 "loss": round(float(np.mean(losses)), 5),
@@ -170,8 +172,10 @@ def fit(
                 "tokens": tokens,
                 "tokens_per_second": round(tokens / seconds, 1),
                 "seconds": round(seconds, 2),
-            }
-        )
+            },
+        ]
+        _save(checkpoint, history, network, optimizer, schedule)
+        on_event({"event": "epoch", "history": history})
 
 
 def evaluate(network: Network, windows: list[Window], settings: ExtractiveSettings) -> dict[str, float | None]:
@@ -208,9 +212,9 @@ def auc(truth: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
     return round(float(area), 4)
 
 
-def _save(path: Path, epoch: int, network: Network, optimizer: Any, schedule: Any) -> None:
+def _save(path: Path, history: list[Event], network: Network, optimizer: Any, schedule: Any) -> None:
     state = {
-        "epoch": epoch,
+        "history": history,
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
@@ -220,12 +224,12 @@ def _save(path: Path, epoch: int, network: Network, optimizer: Any, schedule: An
     beside.replace(path)
 
 
-def _restore(path: Path, network: Network, optimizer: Any, schedule: Any) -> int:
-    """Epochs done; 0 where there is no checkpoint."""
+def _restore(path: Path, network: Network, optimizer: Any, schedule: Any) -> list[Event]:
+    """Metrics of the epochs that are done; none where there is no checkpoint."""
     if not path.exists():
-        return 0
+        return []
     state = torch.load(path, weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
-    return int(state["epoch"])
+    return list(state["history"])
