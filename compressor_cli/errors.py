@@ -9,6 +9,9 @@ SccError (1)
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 
 class SccError(Exception):
     """What went wrong, and in `hint` what to do about it."""
@@ -24,11 +27,16 @@ class UsageError(SccError):
     exit_code = 2
 
 
+def install_command(extra: str) -> str:
+    """For the interpreter that runs now: another one's pip would install beside it, or fetch a stranger's package."""
+    return f"{shlex.quote(sys.executable or 'python')} -m pip install 'compressor-cli[{extra}]'"
+
+
 class MissingExtraError(UsageError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
             f"this needs the package {package!r}, which is not installed",
-            hint=f"pip install 'compressor-cli[{extra}]'",
+            hint=install_command(extra),
         )
 
 

@@ -409,3 +409,46 @@ def test_hostile_texts_take_no_time(text: str) -> None:
     receipt = compress(text, engine="prose")
     assert receipt.tokens_out <= receipt.tokens_in
     assert time.perf_counter() - began < 15
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no evidence that the drug is safe.",
+        "Do not press the red button.",
+        "The company denied that it had paid the bribe to the official.",
+        "The council voted against closing the outdoor swimming pool in the park.",
+        "Only employees of the harbour may enter the northern quay after six.",
+    ],
+)
+@pytest.mark.parametrize("rate", [None, 0.3, 0.5, 0.7, 0.9])
+def test_a_sentence_never_loses_its_negation_in_silence(text: str, rate: float | None) -> None:
+    words = {"no", "not", "denied", "against", "Only"}
+    try:
+        receipt = compress(text, rate=rate)
+    except BudgetTooSmallError:
+        return
+    kept = words & set(receipt.compressed.replace(".", "").split())
+    assert kept == words & set(text.replace(".", "").split()) or any("negation" in told for told in receipt.warnings)
+
+
+def test_negations_survive_among_other_sentences() -> None:
+    text = (
+        "The harbour has eleven quays. Henrik Sandvik could not come to the meeting on Thursday. The crane was moved "
+        "in May 2019 by a firm from Oslo. Personal data is deleted after 90 days and not after 180. Nobody was hurt."
+    )
+    short = compress(text, rate=0.5).compressed
+    assert ("Sandvik" in short) <= ("could not come" in short)
+    assert ("90" in short) <= ("and not" in short)
+
+
+def test_a_capital_is_no_article() -> None:
+    text = "Close valve A before you open valve B, and keep the pressure in tank A below 6 bar at all times."
+    short = compress(text, rate=0.9).compressed
+    assert short.count(" A") == 2
+
+
+@pytest.mark.parametrize("name", ["rate", "max_tokens"])
+def test_text_must_be_text(name: str) -> None:
+    with pytest.raises(UsageError, match="text is needed, this is bytes"):
+        compress(b"bytes", **{name: 1})  # type: ignore[arg-type]

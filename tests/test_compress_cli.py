@@ -326,3 +326,16 @@ def test_a_signal_ends_it(number: int, code: int, work: Path, processes: list[su
     assert process.returncode == code
     assert b"Traceback" not in stderr
     assert out.read_bytes().endswith(b"\n")
+
+
+def test_a_dash_as_output_is_stdout_and_no_file(work: Path, scc: Scc) -> None:
+    run = scc("compress", "-o", "-", stdin="The plan of the harbour office was approved on 4 March by the council.")
+    assert run.exit_code == 0 and run.stdout
+    run = scc("compress", "--input", "in.jsonl", "-o", "-")
+    assert run.exit_code == 2 and "a batch is resumable" in run.stderr
+    assert not (work / "-").exists()
+
+
+def test_field_without_a_batch_is_refused(scc: Scc) -> None:
+    run = scc("compress", "--field", "text", stdin="Some text.")
+    assert run.exit_code == 2 and "--field goes with --input" in run.stderr

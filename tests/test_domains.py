@@ -105,3 +105,18 @@ def test_any_text_is_something(text: str) -> None:
     found = detect_domain(text)
     assert found.name in ("prose", "code", "json", "mixed")
     assert found.language is None or found.name == "code"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("services:\n  web:\n    image: nginx:1.25\n    ports: [80]\n  db:\n    image: postgres:16\n", "yaml"),
+        ("name,paid,note\nAnn,12.50,late\nBo,3.10,early\nCem,7.00,never\n", "csv"),
+        ('FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install .\nCMD ["app"]\n', "dockerfile"),
+        ("all: build test\n\nbuild: main.c\n\tgcc -o main main.c\n\ntest: build\n\t./main --test\n", "make"),
+        ("\\documentclass{article}\n\\begin{document}\n\\section{One}\nText.\n\\end{document}\n", "latex"),
+        ("$ ls -l\ntotal 4\n$ cd data\n$ wc -l rows.csv\n120 rows.csv\n", "shell"),
+    ],
+)
+def test_forms_in_which_each_word_counts(text: str, language: str) -> None:
+    assert detect_domain(text) == Domain("code", language)

@@ -16,7 +16,14 @@ from conftest import Run, Scc
 from typer.testing import CliRunner
 
 from compressor_cli.cli.main import Boundary
-from compressor_cli.errors import BudgetTooSmallError, MissingExtraError, PartialError, SccError, UsageError
+from compressor_cli.errors import (
+    BudgetTooSmallError,
+    MissingExtraError,
+    PartialError,
+    SccError,
+    UsageError,
+    install_command,
+)
 
 
 def run_body(body: Callable[[], None]) -> Run:
@@ -35,7 +42,7 @@ def run_body(body: Callable[[], None]) -> Run:
         (
             MissingExtraError("trl", "torch"),
             2,
-            "error: this needs the package 'trl', which is not installed\nhint: pip install 'compressor-cli[torch]'\n",
+            f"error: this needs the package 'trl', which is not installed\nhint: {install_command('torch')}\n",
         ),
         (PartialError("2 rows failed"), 3, "error: 2 rows failed\n"),
         (BudgetTooSmallError("12 tokens are needed", 12), 100, "error: 12 tokens are needed\n"),

@@ -263,3 +263,38 @@ def test_fences_stay_whatever_is_chosen(before: str, fence: str, after: str, dat
     document = parse(f"{before}\n\n{fence}\n{after}")
     keep = data.draw(st.lists(st.booleans(), min_size=len(document.units), max_size=len(document.units)))
     assert fence in render(document, keep)
+
+
+def test_log_and_chat_lines_stay_lines() -> None:
+    text = (
+        "2026-03-04T10:00:01Z INFO the importer read 4,000 rows from the first of the archives it found\n"
+        "2026-03-04T10:00:09Z ERROR the second archive was torn and nothing of it was imported\n"
+        "[09:15] chen: should I start it again, or does somebody want to look at the archive first?\n"
+        "[09:16] bilal: don't start it again\n"
+    )
+    document = parse(text)
+    assert [line.prefix for line in document.lines] == [
+        "2026-03-04T10:00:01Z INFO ",
+        "2026-03-04T10:00:09Z ERROR ",
+        "[09:15] chen: ",
+        "[09:16] bilal: ",
+    ]
+    assert render(document, [True] * len(document.units)) == text
+
+
+def test_lines_that_an_editor_broke_are_one_paragraph() -> None:
+    wrapped = (
+        "The pumps were built in 1911 by a firm that no longer exists, and\n"
+        "the drawings were lost in a fire; whoever repairs them has to take\n"
+        "them apart first and to measure every part by hand.\n"
+    )
+    ragged = "\n".join(
+        ["A first line that goes on for more than sixty characters, then stops.", "Short.", "Another one."]
+    )
+    assert len(parse(wrapped).lines) == 1
+    assert len(parse(ragged).lines) == 3
+
+
+def test_a_pair_of_html_tags_is_one_unit() -> None:
+    units = parse("Use <b>bold words</b> and <a href='x'>a link</a> now.").units
+    assert [unit.text for unit in units] == ["Use", "<b>bold words</b>", "and", "<a href='x'>a link</a>", "now."]

@@ -385,7 +385,7 @@ def test_without_the_extra(three: Path, scc: Scc, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "datasets", None)
     result = scc("data", "pull", "--dataset", "three")
     assert result.exit_code == 2
-    assert "hint: pip install 'compressor-cli[data]'" in result.stderr
+    assert "-m pip install 'compressor-cli[data]'" in result.stderr
 
 
 def test_split_words() -> None:

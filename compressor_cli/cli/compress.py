@@ -42,7 +42,9 @@ def compress(
         Path | None, typer.Option("--output-dir", help="Write each FILE here under its own name.")
     ] = None,
     rows: Annotated[Path | None, typer.Option("--input", help="Batch: a JSONL file, with --output.")] = None,
-    field: Annotated[str, typer.Option("--field", help="Batch: the field that holds the text.")] = "text",
+    field: Annotated[
+        str | None, typer.Option("--field", help="Batch: the field that holds the text; default text.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Batch: only the first N rows.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Batch: go on with an output that was begun.")] = False,
     retry_errors: Annotated[
@@ -72,6 +74,12 @@ def compress(
         "model": model,
     }
     settings = load_settings(config, compress=flags).compress
+    if rows is None and field is not None:
+        raise UsageError("--field goes with --input")
+    if output is not None and str(output) == "-":
+        if rows is not None:
+            raise UsageError("--output -: a batch is resumable, which standard output is not", hint="name a file")
+        output = None
     # A budget given as a flag takes the place of the other kind from the environment or a file.
     if max_tokens is not None and rate is None:
         settings = settings.model_copy(update={"rate": None})
@@ -81,7 +89,7 @@ def compress(
     if rows is None and (resume or retry_errors or limit is not None):
         raise UsageError("--resume, --retry-errors and --limit go with --input")
     if rows is not None:
-        _batch(settings, rows, output, files, output_dir, field, limit, resume, retry_errors, as_json)
+        _batch(settings, rows, output, files, output_dir, field or "text", limit, resume, retry_errors, as_json)
     elif output_dir is not None:
         _many(settings, files or [], output, output_dir, show, as_json)
     else:

@@ -65,6 +65,9 @@ def detect_domain(text: str) -> Domain:
     if fenced and not outside:
         return Domain("code", _language(fenced))
     lines = _sample(outside)
+    layout = _data_layout(_sample(outside, 24)) if not fenced else None
+    if layout:
+        return Domain("code", layout)
     sentences = sum(1 for line in lines if _is_sentence(line))
     code = sum(1 for line in lines if len(line) < 200 and _STRONG.search(line)) if sentences < len(lines) else 0
     opens = code > 0 and sentences == 0 and _STRONG.search(lines[0]) is not None
@@ -73,6 +76,32 @@ def detect_domain(text: str) -> Domain:
         if language or opens or code > 0.5 * len(lines):
             return Domain("code", language)
     return Domain("mixed" if fenced or code >= max(3, _MIXED_SHARE * len(lines)) else "prose")
+
+
+_LAYOUTS = (  # name, pattern, least share of the lines
+    ("yaml", re.compile(r"^\s*(?:- )*[\w.\"'/-]+:(?: +(?:[^\s.!?,;]+ ?){1,6}| *[|>\[{&*].*)?$|^\s*- \S+$|^---$|^\s*#"), 0.75),
+    ("dockerfile", re.compile(r"^(?:FROM|RUN|COPY|ADD|ENV|ARG|WORKDIR|CMD|ENTRYPOINT|EXPOSE|USER|VOLUME|LABEL) \S"), 0.6),
+    ("latex", re.compile(r"^\s*\\(?:documentclass|usepackage|begin|end|section|subsection|item|label|title|author)\b"), 0.25),
+    ("make", re.compile(r"^(?:[\w.%/-]+(?: [\w.%/-]+)*:(?![/=]).*|\t\S.*|[\w.-]+ ?[:?+]?= ?.*|#.*|\.PHONY.*)$"), 0.9),
+    ("traceback", re.compile(r"^(?:Traceback \(most recent call last\):|  File \".*\", line \d+|    \S.*|[\w.]+(?:Error|Exception)\b.*)$"), 0.8),
+    ("shell", re.compile(r"^(?:\w+@[\w.-]+:?\S*)?[$#] \S"), 0.4),
+)  # fmt: skip
+
+
+def _data_layout(lines: list[str]) -> str | None:
+    """Forms in which a word lost is a fault: configuration, tables, sessions."""
+    if len(lines) < 3:
+        return None
+    for mark, least in ((",", 2), ("\t", 1), (";", 2)):
+        counts = [line.count(mark) for line in lines]
+        if counts[0] >= least and counts.count(counts[0]) >= 0.9 * len(counts) and not all(map(_is_sentence, lines)):
+            return "csv"
+    must = {"make": "\t", "traceback": "Traceback "}
+    for name, pattern, share in _LAYOUTS:
+        hits = [line for line in lines if pattern.match(line)]
+        if len(hits) >= share * len(lines) and any(line.startswith(must.get(name, "")) for line in hits):
+            return name
+    return None
 
 
 def _is_sentence(line: str) -> bool:

@@ -37,6 +37,8 @@ def compress(
     """
     began = time.perf_counter()
     check_arguments(rate=rate, max_tokens=max_tokens, engine=engine, domain=domain)
+    if not isinstance(text, str):
+        raise UsageError(f"text is needed, this is {type(text).__name__}")
     if not text.strip():
         raise UsageError("the input is empty")
     counter = token_counter(tokenizer)

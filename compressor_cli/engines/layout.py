@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 # Also behind the mark of a quote or of a list item; a back-tick behind the opening makes it inline code.
 _FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
@@ -16,6 +17,11 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?=\S)")
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
 _QUOTE = re.compile(r"^\s*(?:>\s?)+(?=\S)")
 _SPEAKER = re.compile(r"^(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+)?[A-Z][\w.'’-]*(?: [\w.'’()-]+){0,4}:\s+(?=\S)")
+_STAMP = re.compile(  # of a log line or a chat message, with level or name
+    r"^\[?(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?[.,\d]*(?:Z|[+-]\d\d:?\d\d)?|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
+    r"|\d{1,2}:\d\d(?::\d\d)?)\]?\s+(?:\[?(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\]?:?\s+)?"
+    r"(?:<?[\w.-]{1,24}>?:\s+)?(?=\S)"
+)
 _INDENT = re.compile(r"^\s+")
 _RULE = re.compile(r"^\s*(?:[-*_=]\s*){3,}$")
 _TABLE_RULE = re.compile(r"[|:\- \t]+")
@@ -31,6 +37,7 @@ _ATOM = (
     r"`{1,3}[^`\n]{1,400}`{1,3}"
     r"|!?\[[^\]\n]{0,300}\]\((?:[^()\s]|\([^()\s]*\)){0,2000}(?: \"[^\"\n]{0,200}\")?\)"
     r"|!?\[[^\]\n]{1,200}\]\[[^\]\n]{0,100}\]"
+    r"|<([A-Za-z]\w*)\b[^<>\n]{0,200}>[^<>\n]{0,300}</\1>"
     r"|</?[A-Za-z][^<>\n]{0,200}>"
 )
 _ATOM_RE = re.compile(_ATOM)
@@ -44,7 +51,8 @@ _ABBREVIATION = re.compile(
     r"^\W*(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|etc|e\.g|i\.e|cf|al|No|Nos|Vol|Fig|Eq|Inc|Ltd|Co|Corp|Gen|Col|Capt|Lt|Sgt|Rev|Hon"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|approx|ca|c|[A-Z](?:\.[A-Z])*)\.$"
 )
-_WRAPPED = range(56, 131)  # lengths of lines that an editor broke; others end where their writer meant them to
+_WRAPPED = range(56, 131)  # widths to which editors break lines; others end where their writer meant them to
+_WRAPPED_SHARE = 0.8  # of the lines of a paragraph could not have taken the next word
 _LONGEST_SENTENCE = 80  # units; longer ones are cut for the optimiser, at commas where there are any
 
 
@@ -112,6 +120,7 @@ def parse(text: str) -> Document:
 
 def _lines(text: str) -> list[Line]:
     raw = text.split("\n")
+    wraps = _wraps(raw)
     speakers = sum(1 for line in raw if _SPEAKER.match(line)) >= 3
     lines: list[Line] = []
     at = _front_matter(raw)
@@ -130,7 +139,7 @@ def _lines(text: str) -> list[Line]:
             lines.append(_fixed_line(raw[at:end]))
             at = end
             continue
-        _add_text_line(lines, current.removesuffix("\r"), speakers)
+        _add_text_line(lines, current.removesuffix("\r"), speakers, wraps[at])
         at += 1
     return lines
 
@@ -139,9 +148,31 @@ def _fixed_line(raw: list[str]) -> Line:
     return Line(fixed="\n".join(raw).removesuffix("\r"))
 
 
-def _add_text_line(lines: list[Line], current: str, speakers: bool) -> None:
+def _mark(current: str, speakers: bool) -> re.Match[str] | None:
+    found = _HEADING.match(current) or _ITEM.match(current) or _QUOTE.match(current) or _STAMP.match(current)
+    return found or (_SPEAKER.match(current) if speakers else None)
+
+
+def _wraps(raw: Sequence[str]) -> list[bool]:
+    """Whether an editor broke the line, so that the next one goes on with it."""
+    wraps = [False] * len(raw)
+    start = 0
+    for i in range(len(raw) + 1):
+        blank = i == len(raw) or not raw[i].strip()
+        if not blank and not (i > start and _mark(raw[i], speakers=False)):
+            continue
+        group = [line.rstrip() for line in raw[start:i]]
+        fits = [len(a) + len(b.split(None, 1)[0]) for a, b in pairwise(group)]
+        width = max(map(len, group), default=0)
+        if fits and width in _WRAPPED and sum(n >= width for n in fits) >= _WRAPPED_SHARE * len(fits):
+            wraps[start : i - 1] = [True] * (i - 1 - start)
+        start = i + 1 if blank else i
+    return wraps
+
+
+def _add_text_line(lines: list[Line], current: str, speakers: bool, wraps: bool) -> None:
     heading = _HEADING.match(current)
-    mark = heading or _ITEM.match(current) or _QUOTE.match(current) or (speakers and _SPEAKER.match(current)) or None
+    mark = _mark(current, speakers)
     if mark is None and lines and lines[-1].wraps:
         lines[-1].raw.append(current)
     elif mark is None and _indented(current) and lines and lines[-1].prefix and not lines[-1].blank_after:
@@ -151,7 +182,7 @@ def _add_text_line(lines: list[Line], current: str, speakers: bool) -> None:
         prefix = mark.group() if mark else ""
         lines.append(Line(prefix=prefix, raw=[current], whole=heading is not None))
     hard_break = current.endswith("  ") or current.endswith("\\")
-    lines[-1].wraps = not heading and len(current) in _WRAPPED and not hard_break
+    lines[-1].wraps = wraps and not heading and not hard_break
 
 
 def _indented(line: str) -> bool:

@@ -51,7 +51,15 @@ def compress_prose(
             return ProseResult(text, budget, tuple(warnings))
     if fixed > budget:
         raise BudgetTooSmallError(f"what must stay as it is takes {fixed} tokens, the budget is {budget}", fixed)
-    keep = _Chooser(document, scorer, count).choose(budget) if document.units else nothing
+    chooser = _Chooser(document, scorer, count) if document.units else None
+    keep = chooser.choose(budget) if chooser else nothing
+    if chooser and chooser.worth.negated and not keep.any() and not fixed:
+        if not given:
+            return ProseResult(text, budget, (*warnings, "too short for the rate: left as it is"))
+        chooser.strict = False
+        keep = chooser.choose(budget)
+        if keep.any():
+            warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
     if not keep.any() and not fixed:
         keep, needed = _smallest(document, count)
         if needed > budget and not given:
@@ -116,6 +124,7 @@ class _Chooser:
     def __init__(self, document: Document, scorer: Scorer, count: Callable[[str], int]) -> None:
         self.document = document
         self.count = count
+        self.strict = True
         self.known: dict[tuple[int, bytes], str | None] = {}
         sentences = [span for line in document.lines for span in line.sentences]
         scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in sentences])
@@ -148,10 +157,14 @@ class _Chooser:
         return self.count(render(self.document, keep.tolist(), self.known))
 
     def _settled(self, keep: Bools) -> Bools:
-        """A group follows its first unit; a lone dash stands only between two kept units."""
+        """A group follows its first unit, a sentence its negations; a lone dash stands only between two kept units."""
         keep = keep.copy()
         for first, stop in self.worth.groups:
             keep[first:stop] = keep[first]
+        if self.strict:  # better no sentence than one that says the opposite
+            for a, b, negations in self.worth.negated:
+                if not all(keep[i] for i in negations):
+                    keep[a:b] = False
         dash = self.worth.dash & ~self.bound
         inner = np.flatnonzero(dash[1:-1]) + 1 if len(keep) > 2 else np.zeros(0, dtype=np.int64)
         keep[inner] = keep[inner] | (keep[inner - 1] & keep[inner + 1])

@@ -6,6 +6,7 @@ negations with what they negate, are groups: kept or dropped as one, for half of
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +18,11 @@ from compressor_cli.engines.select import Bools, Floats, Problem
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _NEGATIONS = frozenset(
-    "not no never none nor neither without cannot unless except nobody nothing nowhere hardly instead rather".split()
+    "not no never none nor neither without cannot unless except nobody nothing nowhere hardly instead rather "
+    "only against until deny denies denied refuse refuses refused reject rejects rejected fail fails failed "
+    "lack lacks lacked forbid forbids forbidden prohibit prohibits prohibited".split()
 )
-_TWO_WORDS = frozenset("no without unless except nor neither instead rather never".split())  # `no ship had`, `no data`
+_TWO_WORDS = frozenset("no without unless except nor neither instead rather never only against until".split())
 _BEFORE = frozenset(
     "am is are was were be been being do does did has have had can could may might must shall should will would "
     "need and but or if why that who which i you he she it we they there".split()
@@ -50,12 +53,18 @@ class Worth:
     dash: Bools
     groups: tuple[tuple[int, int], ...]
     begins: Bools  # the first unit of each sentence
+    negated: tuple[tuple[int, int, tuple[int, ...]], ...]  # sentences with the first units of their negations
 
 
 def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Worth:
     units = document.units
     costs = unit_costs(units, count)
-    article = np.array([_is_article(unit) for unit in units], dtype=bool)
+    begins = np.zeros(len(units), dtype=bool)
+    begins[[a for line in document.lines for a, _ in line.sentences]] = True
+    # A capital within a sentence is a name: valve A, The Hague.
+    article = np.array(
+        [_is_article(unit) and (begins[i] or unit.core.islower()) for i, unit in enumerate(units)], dtype=bool
+    )
     dash = np.array([not any(map(_says_something, unit.core)) for unit in units], dtype=bool)
     start, go_on = _through_articles(scores, article)
     bonus = (_KEEP_WORTH * scores.keep).astype(np.float32)
@@ -70,7 +79,6 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         start[first] = 1 - np.prod(1 - start[first:stop])
         go_on[first] = go_on[stop - 1]
         bonus[first] = bonus[first:stop].sum()
-    begins = np.zeros(len(units), dtype=bool)
     sentences: list[list[int]] = []
     overhead: list[float] = []
     for line in document.lines:
@@ -78,7 +86,6 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         if line.whole and line.stop > line.start:
             bonus[line.start] += _HEADING_WORTH * (price[line.start] + 1.0 + mark)
         for a, b in line.sentences:
-            begins[a] = True
             members = [i for i in range(a, b) if not optional[i]]
             if members:
                 sentences.append(members)
@@ -94,7 +101,13 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         run_cost=_RUN_COST,
         sentence_cost=_SENTENCE_COST,
     )
-    return Worth(problem, costs, article, dash, tuple(groups), begins)
+    firsts = [first for first, _ in negations]
+    negated = [
+        (a, b, tuple(first for first in firsts[bisect_left(firsts, a) : bisect_left(firsts, b)]))
+        for line in document.lines
+        for a, b in line.sentences
+    ]
+    return Worth(problem, costs, article, dash, tuple(groups), begins, tuple(n for n in negated if n[2]))
 
 
 def unit_costs(units: Sequence[Unit], count: Callable[[str], int]) -> Floats:

@@ -73,10 +73,15 @@ def compress_file(
                 counts["already_there"] += 1
                 continue
             row = _compress_row(task, options)
+            if "error" in row and journal.has(task.key):  # it failed as it had failed before
+                continue
             counts["tokens_in"] += row.get("tokens_in", 0)
             counts["tokens_out"] += row.get("tokens_out", 0)
             journal.append(row)
         on_event({"done": len(tasks), "total": len(tasks)})
+        strangers = len(journal.rows.keys() - {task.key for task in tasks}) if limit is None else 0
+        if strangers:
+            on_event({"message": f"{target}: {strangers} rows belong to no row of {source} as it is now; they stay"})
         failed = sum(journal.rows.get(task.key, False) for task in tasks)
         there = sum(task.key in journal.rows for task in tasks)
         return BatchSummary(
