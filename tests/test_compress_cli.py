@@ -339,3 +339,10 @@ def test_a_dash_as_output_is_stdout_and_no_file(work: Path, scc: Scc) -> None:
 def test_field_without_a_batch_is_refused(scc: Scc) -> None:
     run = scc("compress", "--field", "text", stdin="Some text.")
     assert run.exit_code == 2 and "--field goes with --input" in run.stderr
+
+
+def test_an_estimate_is_told(scc: Scc) -> None:
+    text = "The plan of the harbour office was approved on 4 March by the council of the town."
+    run = scc("compress", "--tokenizer", "claude-sonnet-4-5", stdin=text)
+    assert run.exit_code == 0
+    assert "the tokenizer of claude-sonnet-4-5 is not public; tokens are an estimate" in run.stderr

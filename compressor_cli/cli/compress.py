@@ -212,6 +212,8 @@ def _tell(receipt: Receipt, show: bool, name: str = "") -> None:
     """Warnings always; the line of figures where it was asked for."""
     for warning in receipt.warnings:
         say(f"note: {name}{warning}")
+    if not receipt.exact:
+        say(f"note: {name}the tokenizer of {receipt.tokenizer} is not public; tokens are an estimate")
     if show:
         about = "" if receipt.exact else " (estimated)"
         say(

@@ -45,7 +45,9 @@ def compress_prose(
         total = count(text)
         budget = min(fixed + int(share * (total - fixed)), total) if fixed else int(share * total)
         if fixed:
-            warnings.append(f"fences, tables and other parts that stay as they are: {fixed} tokens on top of the rate")
+            warnings.append(
+                f"{fixed} tokens of fences, tables and other parts that stay as they are come on top of the rate"
+            )
         budget = max(budget, 1)
         if not document.units:
             return ProseResult(text, budget, tuple(warnings))
@@ -100,7 +102,8 @@ def _fix_foreign_lines(document: Document) -> list[str]:
         return []
     _drop_units_of_fixed_lines(document)
     languages = ", ".join(sorted(set(found)))
-    return [f"{len(found)} lines in {languages} are left as they are (the model knows English); --engine prose forces"]
+    what = "1 line in {} is left as it is" if len(found) == 1 else f"{len(found)} lines in {{}} are left as they are"
+    return [what.format(languages) + " (the model knows English); --engine prose forces"]
 
 
 def _drop_units_of_fixed_lines(document: Document) -> None:
