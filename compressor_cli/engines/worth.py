@@ -45,10 +45,9 @@ _HEADING_WORTH = 0.15  # a token
 
 @dataclass(frozen=True)
 class Worth:
-    """`costs` in tokens a unit. Of a group (start, stop) the first unit stands for all of it in `problem`."""
+    """Of a group (start, stop) the first unit stands for all of it in `problem`."""
 
     problem: Problem
-    costs: Floats
     article: Bools
     dash: Bools
     groups: tuple[tuple[int, int], ...]
@@ -79,6 +78,7 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         start[first] = 1 - np.prod(1 - start[first:stop])
         go_on[first] = go_on[stop - 1]
         bonus[first] = bonus[first:stop].sum()
+    bonus[[first for first, _ in negations]] += _NEGATION_WORTH
     sentences: list[list[int]] = []
     overhead: list[float] = []
     for line in document.lines:
@@ -90,24 +90,15 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
             if members:
                 sentences.append(members)
                 overhead.append(1.0 + mark / len(line.sentences))
-    bonus[[first for first, _ in negations]] += _NEGATION_WORTH
-    problem = Problem(
-        start,
-        go_on,
-        bonus,
-        price,
-        sentences,
-        np.array(overhead, dtype=np.float32),
-        run_cost=_RUN_COST,
-        sentence_cost=_SENTENCE_COST,
-    )
-    firsts = [first for first, _ in negations]
-    negated = [
-        (a, b, tuple(first for first in firsts[bisect_left(firsts, a) : bisect_left(firsts, b)]))
-        for line in document.lines
-        for a, b in line.sentences
-    ]
-    return Worth(problem, costs, article, dash, tuple(groups), begins, tuple(n for n in negated if n[2]))
+    costs_of_sentences = np.array(overhead, dtype=np.float32)
+    problem = Problem(start, go_on, bonus, price, sentences, costs_of_sentences, _RUN_COST, _SENTENCE_COST)
+    return Worth(problem, article, dash, tuple(groups), begins, _negated(document, [a for a, _ in negations]))
+
+
+def _negated(document: Document, firsts: list[int]) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    sentences = [span for line in document.lines for span in line.sentences]
+    inside = [tuple(firsts[bisect_left(firsts, a) : bisect_left(firsts, b)]) for a, b in sentences]
+    return tuple((a, b, found) for (a, b), found in zip(sentences, inside, strict=True) if found)
 
 
 def unit_costs(units: Sequence[Unit], count: Callable[[str], int]) -> Floats:
