@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor_cli.engines.layout import Document, parse, render
+from compressor_cli.engines.layout import Document, parse
+from compressor_cli.engines.render import render
 
 BLOCKS = {
     "headings": "# Harvest\n\n## What we picked in *June*\n\n###### Small print\n\nNothing else.",

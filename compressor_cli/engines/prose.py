@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor_cli.engines.language import foreign_language
-from compressor_cli.engines.layout import Document, Unit, parse, render
+from compressor_cli.engines.layout import Document, Unit, parse
+from compressor_cli.engines.render import render
 from compressor_cli.engines.scorer import Scorer
 from compressor_cli.engines.select import Bools, Floats, estimate, select
 from compressor_cli.engines.worth import unit_costs, weigh
