@@ -448,6 +448,12 @@ def test_a_capital_is_no_article() -> None:
     assert short.count(" A") == 2
 
 
+@pytest.mark.parametrize("budget", range(2, 8))
+def test_a_lost_negation_is_told_at_any_budget(budget: int) -> None:
+    receipt = compress("Do not press the red button.", max_tokens=budget)
+    assert "not" in receipt.compressed or any("negation" in told for told in receipt.warnings)
+
+
 @pytest.mark.parametrize("name", ["rate", "max_tokens"])
 def test_text_must_be_text(name: str) -> None:
     with pytest.raises(UsageError, match="text is needed, this is bytes"):

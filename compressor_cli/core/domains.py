@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 DomainName = Literal["prose", "code", "json", "mixed"]
+DOMAINS: tuple[str, ...] = get_args(DomainName)
 
 _SAMPLED_LINES = 64
 _MIXED_SHARE = 0.12

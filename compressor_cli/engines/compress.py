@@ -6,14 +6,13 @@ import math
 import time
 from pathlib import Path
 
-from compressor_cli.core.domains import DomainName, detect_domain
+from compressor_cli.core.domains import DOMAINS, detect_domain
 from compressor_cli.core.tokens import DEFAULT_TOKENIZER, TokenCounter, token_counter
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Receipt
 
 DEFAULT_RATE = 0.5
 ENGINES = ("auto", "prose")
-DOMAINS = ("prose", "code", "json", "mixed")
 
 
 def compress(
@@ -122,6 +121,3 @@ def model_folder(model: str | Path) -> Path:
         raise UsageError(f"--model {folder}: no such folder", hint="a run of: scc train --backend extractive")
     inside = folder / "model"
     return inside if inside.is_dir() else folder
-
-
-__all__ = ["DOMAINS", "ENGINES", "DomainName", "compress"]

@@ -56,19 +56,18 @@ def compress_prose(
         raise BudgetTooSmallError(f"what must stay as it is takes {fixed} tokens, the budget is {budget}", fixed)
     chooser = _Chooser(document, scorer, count) if document.units else None
     keep = chooser.choose(budget) if chooser else nothing
-    if chooser and chooser.worth.negated and not keep.any() and not fixed:
-        if not given:
-            return ProseResult(text, budget, (*warnings, "too short for the rate: left as it is"))
-        chooser.strict = False
-        keep = chooser.choose(budget)
-        if keep.any():
-            warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
     if not keep.any() and not fixed:
-        keep, needed = _smallest(document, count)
-        if needed > budget and not given:
+        negated = chooser is not None and bool(chooser.worth.negated)
+        smallest, needed = _smallest(document, count)
+        if not given and (negated or needed > budget):
             return ProseResult(text, budget, (*warnings, "too short for the rate: left as it is"))
         if needed > budget:
             raise BudgetTooSmallError(f"no word fits a budget of {budget} tokens; {needed} are needed", needed)
+        if chooser and negated:
+            chooser.strict = False
+            keep = chooser.choose(budget)
+            warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
+        keep = keep if keep.any() else smallest
     return ProseResult(render(document, keep.tolist()), budget, tuple(warnings))
 
 
