@@ -7,9 +7,11 @@ A unit is never cut: a link or a piece of inline code is one. Fences, tables, fr
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Literal
 
 # Also behind the mark of a quote or of a list item; a back-tick behind the opening makes it inline code.
 _FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
@@ -58,12 +60,17 @@ _LONGEST_SENTENCE = 80  # units; longer ones are cut for the optimiser, at comma
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`lead` and `tail` are brackets, quotes and punctuation around `core`; `glued`: no space stood before it."""
+    """`lead` and `tail` are brackets, quotes and punctuation around `core`; `glued`: no space stood before it.
+
+    `start` and `end` are offsets in the text.
+    """
 
     lead: str
     core: str
     tail: str
     glued: bool = False
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:
@@ -74,12 +81,14 @@ class Unit:
 class Line:
     """Units `start:stop` of the document, in `sentences` (start, stop). `fixed` text is kept as it is.
 
-    `raw` are the lines of the input that it was made from. `blank_after` says that an empty line followed. `whole`:
-    kept or dropped as one, as headings are.
+    `raw` are the lines of the input that it was made from, `offsets` where each begins in the text. `blank_after` says
+    that an empty line followed. `whole`: kept or dropped as one, as headings are. `block`: fixed text that has an
+    engine of its own: a fence or a table.
     """
 
     prefix: str = ""
     fixed: str | None = None
+    block: Literal["fence", "table"] | None = None
     whole: bool = False
     start: int = 0
     stop: int = 0
@@ -87,10 +96,22 @@ class Line:
     pairs: list[tuple[int, str, int, str]] = field(default_factory=list)
     blank_after: bool = False
     raw: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
     wraps: bool = False
 
     def body(self) -> str:
         return " ".join([self.raw[0][len(self.prefix) :], *self.raw[1:]])
+
+    def placed(self, units: Iterator[Unit]) -> Iterator[Unit]:
+        """Units whose offsets are in the body, with offsets in the text."""
+        begins = [0]
+        for raw in self.raw[:-1]:
+            begins.append(begins[-1] + len(raw) + 1 - (len(self.prefix) if len(begins) == 1 else 0))
+        sources = [self.offsets[0] + len(self.prefix), *self.offsets[1:]]
+        shifts = [source - begin for source, begin in zip(sources, begins, strict=True)]
+        for unit in units:
+            first, last = (shifts[bisect_right(begins, at) - 1] for at in (unit.start, unit.end - 1))
+            yield Unit(unit.lead, unit.core, unit.tail, unit.glued, unit.start + first, unit.end + last)
 
 
 @dataclass(frozen=True)
@@ -109,7 +130,7 @@ def parse(text: str) -> Document:
     for line in lines:
         line.start = len(units)
         if line.fixed is None:
-            units.extend(_units(line.body()))
+            units.extend(line.placed(_units(line.body())))
         line.stop = len(units)
         if line.fixed is None:
             line.sentences = list(_sentences(units, line.start, line.stop, line.whole))
@@ -122,10 +143,11 @@ def _lines(text: str) -> list[Line]:
     raw = text.split("\n")
     wraps = _wraps(raw)
     speakers = sum(1 for line in raw if _SPEAKER.match(line)) >= 3
+    offsets = [0, *accumulate(len(line) + 1 for line in raw)]
     lines: list[Line] = []
     at = _front_matter(raw)
     if at:
-        lines.append(_fixed_line(raw[:at]))
+        lines.append(_fixed_line(raw[:at], 0))
     while at < len(raw):
         current = raw[at]
         if not current.strip():
@@ -134,18 +156,18 @@ def _lines(text: str) -> list[Line]:
                 lines[-1].wraps = False
             at += 1
             continue
-        end = _fixed_end(raw, at, lines)
+        end, block = _fixed_end(raw, at, lines)
         if end > at:
-            lines.append(_fixed_line(raw[at:end]))
+            lines.append(_fixed_line(raw[at:end], offsets[at], block))
             at = end
             continue
-        _add_text_line(lines, current.removesuffix("\r"), speakers, wraps[at])
+        _add_text_line(lines, current.removesuffix("\r"), offsets[at], speakers, wraps[at])
         at += 1
     return lines
 
 
-def _fixed_line(raw: list[str]) -> Line:
-    return Line(fixed="\n".join(raw).removesuffix("\r"))
+def _fixed_line(raw: list[str], offset: int, block: Literal["fence", "table"] | None = None) -> Line:
+    return Line(fixed="\n".join(raw).removesuffix("\r"), block=block, offsets=[offset])
 
 
 def _mark(current: str, speakers: bool) -> re.Match[str] | None:
@@ -170,17 +192,17 @@ def _wraps(raw: Sequence[str]) -> list[bool]:
     return wraps
 
 
-def _add_text_line(lines: list[Line], current: str, speakers: bool, wraps: bool) -> None:
+def _add_text_line(lines: list[Line], current: str, offset: int, speakers: bool, wraps: bool) -> None:
     heading = _HEADING.match(current)
     mark = _mark(current, speakers)
-    if mark is None and lines and lines[-1].wraps:
+    goes_on_item = _indented(current) and bool(lines) and bool(lines[-1].prefix) and not lines[-1].blank_after
+    if mark is None and lines and (lines[-1].wraps or goes_on_item):
         lines[-1].raw.append(current)
-    elif mark is None and _indented(current) and lines and lines[-1].prefix and not lines[-1].blank_after:
-        lines[-1].raw.append(current)  # goes on a list item
+        lines[-1].offsets.append(offset)
     else:
         mark = mark or _INDENT.match(current)
         prefix = mark.group() if mark else ""
-        lines.append(Line(prefix=prefix, raw=[current], whole=heading is not None))
+        lines.append(Line(prefix=prefix, raw=[current], offsets=[offset], whole=heading is not None))
     hard_break = current.endswith("  ") or current.endswith("\\")
     lines[-1].wraps = wraps and not heading and not hard_break
 
@@ -195,27 +217,28 @@ def _front_matter(raw: Sequence[str]) -> int:
     return next((i + 1 for i in range(1, min(len(raw), 100)) if raw[i].strip() == "---"), 0)
 
 
-def _fixed_end(raw: Sequence[str], at: int, lines: list[Line]) -> int:
+def _fixed_end(raw: Sequence[str], at: int, lines: list[Line]) -> tuple[int, Literal["fence", "table"] | None]:
     """Where the fixed lines that begin at `at` end; `at` itself where none do."""
     line = raw[at]
     fence = _FENCE.match(line)
     if fence:
-        return _fence_end(raw, at, fence.group(1).strip(), fence.group(2))
+        quote = fence.group(1).strip()
+        return _fence_end(raw, at, quote, fence.group(2)), None if quote else "fence"
     start = line.strip()
     block = next((mark for mark in _BLOCKS if start.lower().startswith(mark)), None)
     if block:
-        return _block_end(raw, at, start[len(block) :], _BLOCKS[block])
+        return _block_end(raw, at, start[len(block) :], _BLOCKS[block]), None
     following = raw[at + 1] if at + 1 < len(raw) else ""
     if "|" in line and "|" in following and "-" in following and _TABLE_RULE.fullmatch(following.strip()):
-        return next((i for i in range(at + 2, len(raw)) if "|" not in raw[i]), len(raw))
+        return next((i for i in range(at + 2, len(raw)) if "|" not in raw[i]), len(raw)), "table"
     if _RULE.match(line) or _FIXED.match(start):
-        return at + 1
+        return at + 1, None
     if _UNDERLINE.match(following) and len(line) <= _LONGEST_HEADING and not (lines and lines[-1].wraps):
-        return at + 2  # a heading underlined
+        return at + 2, None  # a heading underlined
     after_blank = not lines or lines[-1].blank_after
     if _CODE_INDENT.match(line) and after_blank and not (lines and _ITEM.match(lines[-1].prefix + "x")):
-        return next((i for i in range(at + 1, len(raw)) if not _CODE_INDENT.match(raw[i])), len(raw))
-    return at
+        return next((i for i in range(at + 1, len(raw)) if not _CODE_INDENT.match(raw[i])), len(raw)), None
+    return at, None
 
 
 def _fence_end(raw: Sequence[str], at: int, quote: str, mark: str) -> int:
@@ -240,31 +263,32 @@ def _block_end(raw: Sequence[str], at: int, rest: str, end: str) -> int:
 
 def _units(body: str) -> Iterator[Unit]:
     for match in _UNIT.finditer(body):
-        text = match.group()
+        text, at = match.group(), match.start()
         atom = _ATOM_RE.search(text) if "`" in text or "]" in text or ">" in text else None
         if atom:
             before, after = _LEAD.match(text[: atom.start()]), text[atom.end() :]
             lead = before.group() if before else ""
             tail = after[len(after.rstrip(_TAIL_CHARS)) :]
-            yield Unit(lead, text[len(lead) : len(text) - len(tail)], tail)
+            yield Unit(lead, text[len(lead) : len(text) - len(tail)], tail, False, at, match.end())
             continue
         start = 0
         for cut in [*(dash.end() for dash in _DASH.finditer(text)), len(text)]:
-            yield _unit(text[start:cut], glued=start > 0)
+            yield _unit(text[start:cut], at + start, glued=start > 0)
             start = cut
 
 
-def _unit(text: str, *, glued: bool) -> Unit:
+def _unit(text: str, at: int, *, glued: bool) -> Unit:
     found = _LEAD.match(text)
     lead = found.group() if found else ""
     inner = text[len(lead) :]
     core = inner.rstrip(_TAIL_CHARS)
+    end = at + len(text)
     if core:
-        return Unit(lead, core, inner[len(core) :], glued)
+        return Unit(lead, core, inner[len(core) :], glued, at, end)
     # Signs alone: a bracket or a full stop with spaces around it still opens, closes or ends.
     if not text.strip("([{“‘«"):
-        return Unit(text, "", "", glued)
-    return Unit("", "", text, glued) if not text.strip(")]}”’».,;:!?…") else Unit("", text, "", glued)
+        return Unit(text, "", "", glued, at, end)
+    return Unit("", "", text, glued, at, end) if not text.strip(")]}”’».,;:!?…") else Unit("", text, "", glued, at, end)
 
 
 def _sentences(units: list[Unit], start: int, stop: int, whole: bool) -> Iterator[tuple[int, int]]:
