@@ -20,14 +20,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import survival_metrics as metrics
-from baselines import Count, System, random_words, self_information, truncation, without_articles, without_stop_words
 from reporting import heading, print_heading, print_table
 
 from compressor_cli import compress
+from compressor_cli.core import metrics
+from compressor_cli.core.baselines import (
+    Count,
+    System,
+    random_words,
+    self_information,
+    truncation,
+    without_articles,
+    without_stop_words,
+)
 from compressor_cli.core.tokens import token_counter
-from compressor_cli.engines.compress import model_folder
-from compressor_cli.engines.scorer import EMBEDDED
+from compressor_cli.engines.scorer import EMBEDDED, model_folder
 from compressor_cli.errors import BudgetTooSmallError
 
 CHILD = Path(__file__).with_name("compress_child.py")

@@ -1,85 +1,26 @@
-"""Plain tables, and the lines above them that say what was run where."""
+"""Plain tables on stdout, and the lines above them that say what was run where."""
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-import os
-import platform
-import re
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from compressor_cli import __version__
+from compressor_cli.core import figures
+from compressor_cli.core.figures import physical_cores
 
-_PACKAGES = ("onnxruntime", "tokenizers", "splintr-rs", "numpy", "torch", "transformers")
+__all__ = ["heading", "physical_cores", "print_heading", "print_table"]
 
 
 def heading(folder: Path) -> dict[str, Any]:
-    """Date, command, model, versions and machine; `folder` holds the model."""
-    return {
-        "date": datetime.date.today().isoformat(),
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "model": _model_id(folder),
-        "versions": {"scc": __version__, "python": platform.python_version(), **_versions()},
-        "machine": f"{physical_cores()} physical cores, {_cpu_name()}, {platform.system()}",
-        "load": round(os.getloadavg()[0], 2),
-    }
+    return figures.heading(shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]), folder)
 
 
 def print_heading(head: dict[str, Any]) -> None:
-    versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
-    print(f"{head['date']}  {head['command']}")
-    print(f"model {head['model']}; {versions}")
-    print(f"{head['machine']}; load when it began {head['load']}")
+    print(*figures.heading_lines(head), sep="\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The first column is left aligned, the others right."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    print(f"\n{title}")
-    for row in (columns, ["-" * width for width in widths], *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
-
-
-def physical_cores() -> int:
-    """Those that this process may use; onnxruntime takes as many threads."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = {_siblings(cpu) for cpu in allowed}
-    return max(len(cores), 1)
-
-
-def _siblings(cpu: int) -> str:
-    """Processors that share a core have the same list; without one, each is a core."""
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    return path.read_text(encoding="ascii").strip() if path.is_file() else str(cpu)
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
-    return found.group(1) if found else platform.processor() or platform.machine()
-
-
-def _model_id(folder: Path) -> str:
-    """As model.json names it, with the hash that tells two models of one name apart."""
-    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    weights = (folder / "model.onnx").read_bytes()
-    name = next((str(card[key]) for key in ("id", "name") if card.get(key)), "without an id")
-    return f"{name} (sha256 {hashlib.sha256(weights).hexdigest()[:12]}, {len(weights) / 1e6:.1f} MB)"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    print("", title, *figures.table_lines(columns, rows), sep="\n")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Receipt", "__version__", "compress", "materialize_hf_chat_dataset"]
+__all__ = ["Receipt", "__version__", "check_facts", "compress", "expand", "materialize_hf_chat_dataset"]
 
 if TYPE_CHECKING:
+    from compressor_cli.core.facts import check_facts
     from compressor_cli.engines.compress import compress
+    from compressor_cli.engines.expand import expand
     from compressor_cli.records import Receipt
     from compressor_cli.stages.pull import materialize_hf_chat_dataset
 
 _HOME = {
     "Receipt": "compressor_cli.records",
+    "check_facts": "compressor_cli.core.facts",
     "compress": "compressor_cli.engines.compress",
+    "expand": "compressor_cli.engines.expand",
     "materialize_hf_chat_dataset": "compressor_cli.stages.pull",
 }
 

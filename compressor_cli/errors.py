@@ -4,7 +4,8 @@ SccError (1)
 ├── UsageError (2)            a wrong flag, setting or input; a refused resume
 │   └── MissingExtraError     a package that an extra installs is absent
 ├── PartialError (3)          done in part: rows failed or are pending
-└── BudgetTooSmallError (100) what must not be touched is larger than the budget
+└── GateError (100)           what was asked of the quality does not hold
+    └── BudgetTooSmallError   what must not be touched is larger than the budget
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ class PartialError(SccError):
     exit_code = 3
 
 
-class BudgetTooSmallError(SccError):
-    """`tokens_needed` is the smallest budget that could be met."""
-
+class GateError(SccError):
     exit_code = 100
+
+
+class BudgetTooSmallError(GateError):
+    """`tokens_needed` is the smallest budget that could be met."""
 
     def __init__(self, message: str, tokens_needed: int, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -2,8 +2,51 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class FactStatus:
+    """A fact of the original, at `start:end` in characters, and what became of it.
+
+    `changed`: something of its type stands in its place with another meaning, which is `found`.
+    """
+
+    kind: str
+    type: str
+    text: str
+    start: int
+    end: int
+    status: Literal["kept", "changed", "lost"]
+    found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactReport:
+    """`fidelity` is kept / all, 1.0 where there are no facts; `by_kind` has the kinds that occur."""
+
+    facts: tuple[FactStatus, ...]
+    fidelity: float
+    by_kind: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"facts": [asdict(fact) for fact in self.facts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the text that had an engine of its own, and why: at `start:end`, in characters; in a chat at `path`."""
+
+    start: int | None
+    end: int | None
+    domain: str
+    engine: str
+    why: str
+    tokens_in: int
+    tokens_out: int
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,12 +54,15 @@ class Receipt:
     """What one compression did; the same object in Python, in `--json` and in a batch row.
 
     `ratio` is tokens_out / tokens_in and `savings` 1 - ratio. `rate` is the budget as a share of tokens_in.
-    `exact` is False where the tokenizer can only be estimated here. `seconds` is wall time.
+    `exact` is False where the tokenizer can only be estimated here. `why` says what the choice of `domain` rests on.
+    `level` is that of the code engine; `minified_tokens` are those of the same JSON minified, the honest baseline.
+    `fidelity` is the share of `facts` kept. `seconds` is wall time. `map`, where asked for, is what `expand` needs.
     """
 
     compressed: str
     engine: str
     domain: str
+    why: str
     tokenizer: str
     exact: bool
     tokens_in: int
@@ -24,8 +70,18 @@ class Receipt:
     ratio: float
     savings: float
     rate: float
+    level: str | None
+    minified_tokens: int | None
+    blocks: tuple[Block, ...]
+    fidelity: float
+    fidelity_by_kind: dict[str, float]
+    facts: tuple[FactStatus, ...]
     seconds: float
     warnings: tuple[str, ...]
+    map: bytes | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "warnings": list(self.warnings)}
+        """Ready for JSON; a map is base64."""
+        plain = asdict(self)
+        plain |= {name: list(plain[name]) for name in ("blocks", "facts", "warnings")}
+        return plain | {"map": self.map and b64encode(self.map).decode()}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -37,9 +37,36 @@ class CompressSettings(Section):
     rate: float | None = None
     max_tokens: int | None = None
     tokenizer: str = "o200k_base"
-    engine: Literal["auto", "prose"] = "auto"
+    engine: Literal["auto", "prose", "code", "json"] = "auto"
     domain: Literal["prose", "code", "json", "mixed"] | None = None
     model: str | None = None
+    level: Literal["whitespace", "comments", "compact", "outline"] | None = None
+    query: str | None = None
+    protect: str = "numbers,negation,urls,code"
+    protect_pattern: tuple[str, ...] = ()
+    allow_loss: bool = False
+    omission_marker: bool = False
+    keep_first: int = 0
+    keep_last: int | None = None
+    stable_prefix: int = 0
+    chat: bool = False
+
+
+class BenchSettings(Section):
+    """`rates` are the budgets for prose; `max_bytes` and `limit` say which texts, `query` goes with a question set."""
+
+    rates: tuple[float, ...] = (0.7, 0.5, 0.33)
+    max_bytes: int = Field(200_000, ge=1)
+    limit: int | None = Field(None, ge=1)
+    query: bool = False
+    seed: int = Field(0, ge=0)
+
+    @field_validator("rates")
+    @classmethod
+    def _within_bounds(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not rates or not all(0 < rate < 1 for rate in rates):
+            raise ValueError("at least one rate is needed, each between 0 and 1")
+        return tuple(dict.fromkeys(rates))
 
 
 class PullSettings(Section):
@@ -91,6 +118,7 @@ class Settings(BaseSettings):
     )
 
     compress: CompressSettings = CompressSettings()
+    bench: BenchSettings = BenchSettings()
     pull: PullSettings = PullSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
 

@@ -22,6 +22,7 @@ TARGET = Path(__file__).with_name("cli.md")
 SECTIONS = {
     "scc compress": "compress",
     "scc tokens": "compress",
+    "scc bench compress": "bench",
     "scc data pull": "pull",
     "scc train": "extractive",
 }

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
+from compressor_cli.core import baselines, metrics
 from compressor_cli.core.tokens import token_counter
 
 BENCHMARKS = REPO / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import answer_survival  # noqa: E402
-import baselines  # noqa: E402
 import speed  # noqa: E402
-import survival_metrics as metrics  # noqa: E402
 
 COUNT = token_counter().count
 FIRST = (

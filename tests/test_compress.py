@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import time
@@ -131,7 +132,7 @@ def check(text: str, receipt: Receipt) -> None:
 @settings(max_examples=40)
 @given(before=english, after=english, rate=st.floats(0.3, 0.9))
 def test_fences_come_through_byte_for_byte(before: str, after: str, rate: float) -> None:
-    fence = "```python\nif  x:\n\n    pass   \n```"
+    fence = "```text\nif  x:\n\n    pass   \n```"
     text = f"{before}\n\n{fence}\n{after}"
     assume(compress(text).engine == "prose")
     try:
@@ -153,7 +154,8 @@ def test_the_receipt_of_prose() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         receipt.rate = 1  # type: ignore[misc]
     assert list(receipt.as_dict()) == (
-        "compressed engine domain tokenizer exact tokens_in tokens_out ratio savings rate seconds warnings".split()
+        "compressed engine domain why tokenizer exact tokens_in tokens_out ratio savings rate level minified_tokens "
+        "blocks fidelity fidelity_by_kind facts seconds warnings map".split()
     )
     assert receipt.as_dict()["warnings"] == []
 
@@ -161,7 +163,7 @@ def test_the_receipt_of_prose() -> None:
 @pytest.mark.parametrize("rate", [0.8, 0.6, 0.4])
 def test_a_budget_is_used(rate: float, samples: Path) -> None:
     for text in (PROSE, (samples / "transcript.txt").read_text()):
-        receipt = compress(text, rate=rate)
+        receipt = compress(text, rate=rate, protect="none")
         budget = math.floor(rate * receipt.tokens_in)
         assert budget - max(2, 0.01 * budget) <= receipt.tokens_out <= budget
 
@@ -180,13 +182,13 @@ def test_all_of_the_tokens_is_all_of_the_text() -> None:
 
 
 def test_half_is_the_default() -> None:
-    receipt = compress(PROSE)
+    receipt = compress(PROSE, protect="none")
     assert receipt.tokens_out <= 0.5 * receipt.tokens_in
     assert receipt.rate == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_default_stretches_for_what_is_fixed() -> None:
-    receipt = compress(FENCED)
+    receipt = compress(FENCED, protect="none")
     fence = f"```python\n{CODE}```"
     assert (receipt.domain, receipt.engine) == ("mixed", "prose")
     assert fence in receipt.compressed
@@ -200,11 +202,11 @@ def test_a_budget_below_what_is_fixed_names_the_tokens_needed() -> None:
     with pytest.raises(
         BudgetTooSmallError, match=r"what must stay as it is takes \d+ tokens, the budget is 9"
     ) as caught:
-        compress(FENCED, max_tokens=9)
+        compress(FENCED, max_tokens=9, protect="none")
     needed = caught.value.tokens_needed
-    assert compress(FENCED, max_tokens=needed).tokens_out <= needed
+    assert compress(FENCED, max_tokens=needed, protect="none").tokens_out <= needed
     with pytest.raises(BudgetTooSmallError):
-        compress(FENCED, max_tokens=needed - 1)
+        compress(FENCED, max_tokens=needed - 1, protect="none")
 
 
 @pytest.mark.parametrize("text", ["Hello", "antidisestablishmentarianism", "```\nx = 1\n```\n\n\n", "---\n", "東京"])
@@ -214,16 +216,56 @@ def test_what_cannot_be_less_comes_back(text: str) -> None:
     assert receipt.warnings
 
 
-@pytest.mark.parametrize(("text", "domain", "name"), [(CODE, "code", "code"), (JSON, "json", "JSON")])
-def test_code_and_json_are_left_as_they_are(text: str, domain: str, name: str) -> None:
-    receipt = compress(text)
-    assert (receipt.compressed, receipt.engine, receipt.domain, receipt.rate) == (text, "none", domain, 1.0)
-    assert receipt.warnings == (f"{name} is left as it is; --engine prose treats it as prose",)
-    with pytest.raises(BudgetTooSmallError, match=f"{name} stays as it is and takes {tokens(text)} tokens") as caught:
-        compress(text, rate=0.5)
-    assert caught.value.tokens_needed == tokens(text)
-    assert compress(text, max_tokens=tokens(text)).compressed == text
-    assert compress(text, rate=0.5, engine="prose").tokens_out <= 0.5 * tokens(text)
+YAML = "name: bridge\nlorries:\n  - four\n  - eleven\nopen: false\nclosed_by: council\n"
+
+
+def test_what_has_no_engine_is_left_as_it_is() -> None:
+    receipt = compress(YAML)
+    assert (receipt.compressed, receipt.engine, receipt.domain, receipt.rate) == (YAML, "none", "code", 1.0)
+    assert receipt.warnings == ("yaml is left as it is; --engine prose treats it as prose",)
+    with pytest.raises(BudgetTooSmallError, match=f"yaml stays as it is and takes {tokens(YAML)} tokens") as caught:
+        compress(YAML, rate=0.5)
+    assert caught.value.tokens_needed == tokens(YAML)
+    assert compress(YAML, max_tokens=tokens(YAML)).compressed == YAML
+    assert compress(YAML, rate=0.5, engine="prose").tokens_out <= 0.5 * tokens(YAML)
+
+
+COMMENTED = CODE.replace("    if", '    """How large."""\n    # a file\n    if')
+
+
+def test_code_loses_comments_until_a_budget_asks_for_more() -> None:
+    receipt = compress(COMMENTED)
+    assert (receipt.engine, receipt.domain, receipt.level) == ("code", "code", "comments")
+    assert "How large" not in receipt.compressed and "a file" not in receipt.compressed
+    assert receipt.warnings == ("2 comments and docstrings are left out",)
+    compile(receipt.compressed, "code", "exec")
+    tight = compress(COMMENTED, max_tokens=receipt.tokens_out - 1)
+    assert tight.level == "compact"
+    compile(tight.compressed, "code", "exec")
+    with pytest.raises(BudgetTooSmallError, match="python takes") as caught:
+        compress(COMMENTED, max_tokens=12)
+    assert compress(COMMENTED, max_tokens=caught.value.tokens_needed).level == "compact"
+    assert compress(COMMENTED, max_tokens=20, allow_loss=True).level == "outline"
+
+
+def test_comments_that_state_facts_go_only_when_asked() -> None:
+    code = COMMENTED.replace("a file", "never more than 4096 bytes")
+    assert "4096" in compress(code).compressed
+    assert "4096" not in compress(code, level="comments").compressed
+    assert "4096" not in compress(code, protect="none").compressed
+    assert "4096" in compress(code, level="comments", protect_pattern=["never more.*"]).compressed
+
+
+def test_json_is_lossless() -> None:
+    receipt = compress(JSON)
+    assert json.loads(receipt.compressed) == json.loads(JSON)
+    assert (receipt.engine, receipt.domain, receipt.minified_tokens) == ("json", "json", receipt.tokens_out)
+    with pytest.raises(BudgetTooSmallError, match="JSON is kept whole and takes") as caught:
+        compress(JSON, max_tokens=5)
+    assert caught.value.tokens_needed == receipt.tokens_out
+    assert compress(JSON, rate=0.5, engine="prose", protect="none").tokens_out <= 0.5 * tokens(JSON)
+    with pytest.raises(UsageError, match="neither JSON nor JSONL nor CSV"):
+        compress(PROSE, domain="json")
 
 
 def test_the_domain_can_be_told() -> None:
@@ -374,13 +416,13 @@ def test_a_long_text(samples: Path) -> None:
     repeats = math.ceil(30_000 / len(text.split()))
     long = "\n\n".join(f"Part {n} begins here.\n\n{text}" for n in range(repeats))
     began = time.perf_counter()
-    receipt = compress(long, rate=0.33)
+    receipt = compress(long, rate=0.33, protect="none")
     assert time.perf_counter() - began < 60
     assert 0.32 * receipt.tokens_in < receipt.tokens_out <= 0.33 * receipt.tokens_in
     assert receipt.tokens_out == tokens(receipt.compressed)
     assert is_subsequence(words(receipt.compressed), words(long))
     # One budget over the whole: no part is emptied for another that says the same.
-    single = compress(text, rate=0.33).compressed.count("\n\n")
+    single = compress(text, rate=0.33, protect="none").compressed.count("\n\n")
     assert 0.6 * single < receipt.compressed.count("\n\n") / repeats < 1.6 * (single + 2)
 
 
@@ -450,7 +492,7 @@ def test_a_capital_is_no_article() -> None:
 
 @pytest.mark.parametrize("budget", range(2, 8))
 def test_a_lost_negation_is_told_at_any_budget(budget: int) -> None:
-    receipt = compress("Do not press the red button.", max_tokens=budget)
+    receipt = compress("Do not press the red button.", max_tokens=budget, protect="none")
     assert "not" in receipt.compressed or any("negation" in told for told in receipt.warnings)
 
 

@@ -18,8 +18,12 @@ def say(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def json_bytes(value: Any) -> bytes:
+    """One object, one line."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
 def print_json(value: Any) -> None:
-    """One object a line. Also holds where the terminal is not UTF-8."""
-    text = json.dumps(value, ensure_ascii=False)
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    """Also holds where the terminal is not UTF-8."""
+    sys.stdout.buffer.write(json_bytes(value))
     sys.stdout.flush()

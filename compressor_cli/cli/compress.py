@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
+from compressor_cli.cli.common import ConfigOption, JsonOption, json_bytes, print_json, say
 from compressor_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -29,13 +30,48 @@ def compress(
         str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="auto, or prose to treat any text as English prose.")
+        str | None, typer.Option("--engine", help="auto, or prose, code or json to treat any text as such.")
     ] = None,
     domain: Annotated[
         str | None, typer.Option("--domain", help="What the text is: prose, code, json or mixed; default: detected.")
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option("--level", help="Code: whitespace, comments, compact or outline; with a budget the last tried."),
+    ] = None,
+    query: Annotated[str | None, typer.Option("--query", help="A question: what bears on it gets the budget.")] = None,
+    protect: Annotated[
+        str | None,
+        typer.Option(
+            "--protect",
+            help="Facts that survive: numbers,negation,names,urls,code, all or none; default all but names.",
+        ),
+    ] = None,
+    protect_pattern: Annotated[
+        list[str] | None,
+        typer.Option("--protect-pattern", help="What matches this regular expression survives. Repeatable."),
+    ] = None,
+    allow_loss: Annotated[
+        bool | None, typer.Option("--allow-loss", help="Lose protected facts, or bodies of code, rather than fail.")
+    ] = None,
+    omission_marker: Annotated[
+        bool | None, typer.Option("--omission-marker", help="Put […] where whole sentences went.")
+    ] = None,
+    keep_first: Annotated[
+        int | None, typer.Option("--keep-first", help="The first N sentences, of code lines, stay verbatim.")
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", help="The last N stay verbatim; of a chat N turns, default 2.")
+    ] = None,
+    stable_prefix: Annotated[
+        int | None,
+        typer.Option("--stable-prefix", help="The first N tokens stay byte for byte, for a provider's cache."),
+    ] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat", help='The text is {"messages": [...]}: compress its long contents.')
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
     output_dir: Annotated[
@@ -50,6 +86,16 @@ def compress(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Batch: with --resume, try failed rows again.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Compress stdin while it arrives, some paragraphs at a time.")
+    ] = False,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Write what scc expand needs to give the input back.")
+    ] = None,
+    receipt_file: Annotated[
+        Path | None,
+        typer.Option("--receipt", help="Write the receipt here as JSON: every fact, kept, changed or lost."),
+    ] = None,
     stats: Annotated[
         bool | None, typer.Option("--stats/--no-stats", help="A line on stderr; default: at a terminal.")
     ] = None,
@@ -60,19 +106,13 @@ def compress(
 
     One FILE or stdin to stdout, several FILEs to --output-dir, or the rows of a JSONL file with --input and --output.
     """
+    flags = locals()
     from compressor_cli.core.tokens import warm_up
 
     warm_up(tokenizer)  # while the settings are read and the model is loaded
-    from compressor_cli.settings import load_settings
+    from compressor_cli.settings import CompressSettings, load_settings
 
-    flags = {
-        "rate": rate,
-        "max_tokens": max_tokens,
-        "tokenizer": tokenizer,
-        "engine": engine,
-        "domain": domain,
-        "model": model,
-    }
+    flags = {name: value for name, value in flags.items() if name in CompressSettings.model_fields}
     settings = load_settings(config, compress=flags).compress
     if rows is None and field is not None:
         raise UsageError("--field goes with --input")
@@ -88,33 +128,97 @@ def compress(
     show = sys.stderr.isatty() if stats is None else stats
     if rows is None and (resume or retry_errors or limit is not None):
         raise UsageError("--resume, --retry-errors and --limit go with --input")
+    if (rows is not None or output_dir is not None) and (map_file or receipt_file):
+        raise UsageError(
+            "--map and --receipt go with one text", hint="a batch row has the receipt; one run a text for maps"
+        )
+    if stream and (rows is not None or output_dir is not None or map_file or receipt_file):
+        raise UsageError("--stream goes from stdin or one FILE to stdout or --output")
     if rows is not None:
-        _batch(settings, rows, output, files, output_dir, field or "text", limit, resume, retry_errors, as_json)
+        field = field or ("messages" if settings.chat else "text")
+        _batch(settings, rows, output, files, output_dir, field, limit, resume, retry_errors, as_json)
     elif output_dir is not None:
         _many(settings, files or [], output, output_dir, show, as_json)
     else:
         if files and len(files) > 1:
             raise UsageError("several files need --output-dir", hint="scc compress --output-dir OUT FILE...")
-        _one(settings, files[0] if files else None, output, show, as_json)
+        file = files[0] if files else None
+        if stream:
+            _stream(settings, file, output, show, as_json)
+            return
+        _one(settings, file, output, map_file, receipt_file, show, as_json)
 
 
-def _one(settings: CompressSettings, file: Path | None, output: Path | None, show: bool, as_json: bool) -> None:
+def _one(
+    settings: CompressSettings,
+    file: Path | None,
+    output: Path | None,
+    map_file: Path | None,
+    receipt_file: Path | None,
+    show: bool,
+    as_json: bool,
+) -> None:
     from compressor_cli.core.files import write_atomic
 
-    if output is not None and file is not None and output.exists() and file.exists() and output.samefile(file):
-        raise UsageError(f"--output {output} is the input itself", hint="name another output")
-    if output is not None and output.is_dir():
-        raise UsageError(f"--output {output} is a directory", hint="scc compress --output-dir OUT FILE...")
-    receipt = _compress_file(settings, file)
+    written = [("--output", output), ("--map", map_file), ("--receipt", receipt_file)]
+    for name, path in written:
+        _check_target(name, path, file)
+    if len({path.resolve() for _, path in written if path}) < sum(path is not None for _, path in written):
+        raise UsageError("--output, --map and --receipt need names of their own")
+    original, receipt = _compress_file(settings, file)
     _tell(receipt, show)
+    compressed = _encoded(receipt.compressed)
+    if map_file is not None:
+        from compressor_cli.core.maps import make_map
+
+        write_atomic(map_file, make_map(original, compressed))
+    if receipt_file is not None:
+        write_atomic(receipt_file, json_bytes(receipt.as_dict()))
     if output is not None:
-        write_atomic(output, _encoded(receipt.compressed))
+        write_atomic(output, compressed)
     if as_json:
         print_json(receipt.as_dict())
     elif output is None:
-        sys.stdout.buffer.write(_encoded(receipt.compressed))
+        sys.stdout.buffer.write(compressed)
         if sys.stdout.isatty() and not receipt.compressed.endswith("\n"):
             sys.stdout.buffer.write(b"\n")
+
+
+def _stream(settings: CompressSettings, file: Path | None, output: Path | None, show: bool, as_json: bool) -> None:
+    """Each window is written as it is done; an --output is there when all of it is."""
+    from contextlib import nullcontext
+
+    from compressor_cli.core.files import atomic_writer
+    from compressor_cli.core.text_input import open_bytes
+    from compressor_cli.stages.stream import compress_stream
+
+    _check_target("--output", output, file)
+    told: set[str] = set()
+    with open_bytes(file) as source, atomic_writer(output) if output else nullcontext(sys.stdout.buffer) as target:
+
+        def write(receipt: Receipt, text: str) -> None:
+            for warning in receipt.warnings:
+                kind = re.sub(r"\d+", "N", warning)
+                if kind not in told:  # once each: a stream has thousands of windows
+                    told.add(kind)
+                    say(f"note: {warning} (in this window; more of the kind are not told)")
+            target.write(json_bytes(receipt.as_dict()) if as_json else _encoded(text))
+            target.flush()
+
+        summary = compress_stream(settings, source.read1, write)
+    if show:
+        saved = 1 - summary.tokens_out / summary.tokens_in
+        say(f"{summary.windows} windows: {summary.tokens_in} -> {summary.tokens_out} tokens, {saved:.1%} saved")
+
+
+def _check_target(name: str, path: Path | None, source: Path | None) -> None:
+    if path is None:
+        return
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"{name} {path} is the input itself", hint=f"name another {name.strip('-')}")
+    if path.is_dir():
+        hint = "scc compress --output-dir OUT FILE..." if name == "--output" else None
+        raise UsageError(f"{name} {path} is a directory", hint=hint)
 
 
 def _many(
@@ -137,7 +241,7 @@ def _many(
     done, failed = [], []
     for file in files:
         try:
-            receipt = _compress_file(settings, file)
+            _, receipt = _compress_file(settings, file)
         except SccError as exc:
             say(f"error: {file}: {exc}" if str(file) not in str(exc) else f"error: {exc}")
             failed.append({"file": str(file), "error": str(exc)})
@@ -195,17 +299,19 @@ def _batch(
         )
 
 
-def _compress_file(settings: CompressSettings, file: Path | None) -> Receipt:
-    from compressor_cli.core.text_input import input_name, read_text
-    from compressor_cli.engines.compress import check_arguments
+def _compress_file(settings: CompressSettings, file: Path | None) -> tuple[bytes, Receipt]:
+    """The bytes that were read, and the receipt of their text."""
+    from compressor_cli.core.text_input import decode_text, input_name, read_bytes
     from compressor_cli.engines.compress import compress as run
+    from compressor_cli.engines.options import Options
 
     options = settings.model_dump()
-    check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
-    text = read_text(file)
+    Options(**options)
+    original = read_bytes(file)
+    text = decode_text(original, input_name(file))
     if not text.strip():
         raise UsageError(f"{input_name(file)}: the input is empty")
-    return run(text, **options)
+    return original, run(text, **options, filename=None if file is None else file.name)
 
 
 def _tell(receipt: Receipt, show: bool, name: str = "") -> None:

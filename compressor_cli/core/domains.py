@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-DomainName = Literal["prose", "code", "json", "mixed"]
-DOMAINS: tuple[str, ...] = get_args(DomainName)
+DomainName = Literal["prose", "code", "json", "mixed", "chat"]
+DOMAINS: tuple[str, ...] = get_args(DomainName)[:-1]  # those that a text can be found to be; a chat is asked for
 
 _SAMPLED_LINES = 64
 _MIXED_SHARE = 0.12
@@ -18,10 +18,11 @@ FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """`language` only where the domain is code."""
+    """`language` only where the domain is code; `why`: what the choice rests on."""
 
     name: DomainName
     language: str | None = None
+    why: str = field(default="", compare=False)
 
 
 _LANGUAGES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -61,22 +62,26 @@ def detect_domain(text: str) -> Domain:
     """Fenced code is not prose: text with both is mixed, and so is prose among which bare code stands."""
     stripped = text.strip()
     if stripped[:1] in "{[" and stripped and _is_json(stripped):
-        return Domain("json")
+        return Domain("json", None, "it parses")
     outside, fenced = _split_fences(text)
     if fenced and not outside:
-        return Domain("code", _language(fenced))
+        return Domain("code", _language(fenced), "nothing stands outside of its fences")
     lines = _sample(outside)
     layout = _data_layout(_sample(outside, 24)) if not fenced else None
     if layout:
-        return Domain("code", layout)
+        return Domain("code", layout, f"its lines have the form of {layout}")
     sentences = sum(1 for line in lines if _is_sentence(line))
     code = sum(1 for line in lines if len(line) < 200 and _STRONG.search(line)) if sentences < len(lines) else 0
     opens = code > 0 and sentences == 0 and _STRONG.search(lines[0]) is not None
     if not fenced and code > 2 * sentences and (opens or code >= 0.1 * len(lines)):
         language = _language(lines)
         if language or opens or code > 0.5 * len(lines):
-            return Domain("code", language)
-    return Domain("mixed" if fenced or code >= max(3, _MIXED_SHARE * len(lines)) else "prose")
+            return Domain("code", language, f"{code} of {len(lines)} lines looked at are code, {sentences} sentences")
+    if fenced:
+        return Domain("mixed", None, "it has fences and text")
+    mixed = code >= max(3, _MIXED_SHARE * len(lines))
+    why = f"{sentences} of {len(lines)} lines looked at are sentences" + (f", {code} are code" if code else "")
+    return Domain("mixed" if mixed else "prose", None, why)
 
 
 _LAYOUTS = (  # name, pattern, least share of the lines

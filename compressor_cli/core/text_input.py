@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from compressor_cli.errors import UsageError
+
+T = TypeVar("T")
 
 
 def input_name(path: Path | None) -> str:
@@ -19,7 +24,7 @@ def read_text(path: Path | None) -> str:
 
     Raises UsageError for a file that is missing, unreadable or a directory, and for bytes that are not UTF-8 text.
     """
-    return decode_text(_read_bytes(path), input_name(path))
+    return decode_text(read_bytes(path), input_name(path))
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -47,17 +52,30 @@ def _is_stdin(path: Path | None) -> bool:
     return path is None or str(path) == "-"
 
 
-def _read_bytes(path: Path | None) -> bytes:
+def read_bytes(path: Path | None) -> bytes:
     if path is None or _is_stdin(path):
         if sys.stdin is None:  # closed by whoever started the process
             raise UsageError("stdin is closed; name a file")
-        return _checked_read(sys.stdin.buffer.read, "stdin")
-    return _checked_read(path.read_bytes, str(path))
+        return _checked(lambda: sys.stdin.buffer.read(), "stdin")
+    return _checked(path.read_bytes, str(path))
 
 
-def _checked_read(read: Callable[[], bytes], name: str) -> bytes:
+@contextmanager
+def open_bytes(path: Path | None) -> Iterator[io.BufferedReader]:
+    """For what is read piece by piece. Raises UsageError as `read_text` does."""
+    if path is None or _is_stdin(path):
+        if sys.stdin is None:
+            raise UsageError("stdin is closed; name a file")
+        yield sys.stdin.buffer  # type: ignore[misc]
+        return
+    handle = _checked(lambda: path.open("rb"), str(path))
+    with handle:
+        yield handle
+
+
+def _checked(action: Callable[[], T], name: str) -> T:
     try:
-        return read()
+        return action()
     except FileNotFoundError:
         raise UsageError(f"no such file: {name}") from None
     except IsADirectoryError:

@@ -41,6 +41,7 @@ _ATOM = (
     r"|!?\[[^\]\n]{1,200}\]\[[^\]\n]{0,100}\]"
     r"|<([A-Za-z]\w*)\b[^<>\n]{0,200}>[^<>\n]{0,300}</\1>"
     r"|</?[A-Za-z][^<>\n]{0,200}>"
+    r"|\(x\d+(?:, [^()\n]{1,80})?\)(?=\s|$)"  # of folded log lines
 )
 _ATOM_RE = re.compile(_ATOM)
 _UNIT = re.compile(rf"(?:{_ATOM}|\S)+")
@@ -264,7 +265,7 @@ def _block_end(raw: Sequence[str], at: int, rest: str, end: str) -> int:
 def _units(body: str) -> Iterator[Unit]:
     for match in _UNIT.finditer(body):
         text, at = match.group(), match.start()
-        atom = _ATOM_RE.search(text) if "`" in text or "]" in text or ">" in text else None
+        atom = _ATOM_RE.search(text) if "`" in text or "]" in text or ">" in text or "(x" in text else None
         if atom:
             before, after = _LEAD.match(text[: atom.start()]), text[atom.end() :]
             lead = before.group() if before else ""

@@ -1,4 +1,7 @@
-"""The prose engine: the embedded model's scores, the best runs within the budget, the text put together again."""
+"""The prose engine: the embedded model's scores, the best runs within the budget, the text put together again.
+
+Fences and tables of a document go to engines of their own (`engines.blocks`), and share its budget.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressor_cli.engines.blocks import fit_blocks
+from compressor_cli.engines.choose import Chooser
+from compressor_cli.engines.guard import Guard
 from compressor_cli.engines.language import foreign_language
 from compressor_cli.engines.layout import Document, Unit, parse
+from compressor_cli.engines.options import Options
 from compressor_cli.engines.render import render
 from compressor_cli.engines.scorer import Scorer
-from compressor_cli.engines.select import Bools, Floats, estimate, select
-from compressor_cli.engines.worth import unit_costs, weigh
+from compressor_cli.engines.select import Bools
+from compressor_cli.engines.worth import unit_costs
 from compressor_cli.errors import BudgetTooSmallError
+from compressor_cli.records import Block
 
-_ALONE_WORTH = 0.05  # of a unit beside none that is kept, where budget is left: `If.` says little
-_FILL_ROUNDS = 4
-_ONE_BY_ONE = 12  # tokens left that are worth exact counts
 _SHORTEST = 16  # units looked at for the smallest result there can be
-_TRIES = 12_000  # units rendered while trying; bounds the time on long texts
+_REPAIRS = 3  # times that a protected fact gets back what stood beside it, more each time
+_BESIDE_FACTS = 0.25  # of what is not protected, kept where the default rate stretches: facts alone say little
 
 
 @dataclass(frozen=True)
@@ -28,47 +33,106 @@ class ProseResult:
     compressed: str
     budget: int
     warnings: tuple[str, ...]
+    blocks: tuple[Block, ...] = ()
 
 
 def compress_prose(
-    text: str, *, share: float, budget: int | None, count: Callable[[str], int], scorer: Scorer, any_language: bool
+    text: str,
+    options: Options,
+    *,
+    share: float,
+    budget: int | None,
+    count: Callable[[str], int],
+    scorer: Scorer,
+    pinned: bool = False,
 ) -> ProseResult:
     """`budget` in tokens is hard; with None, fixed parts are kept and `share` is taken of the rest.
 
-    Raises BudgetTooSmallError where fixed parts, or the smallest unit, do not fit the budget.
+    `pinned`: the text stands between parts that stay, so that nothing of it need be left. Raises BudgetTooSmallError
+    where fixed parts, protected facts, or the smallest unit do not fit the budget.
     """
     document = parse(text)
-    warnings = [] if any_language else _fix_foreign_lines(document)
+    warnings = [] if options.engine == "prose" else _fix_foreign_lines(document)
+    total = count(text)
+    blocks, notes = fit_blocks(document, options, None if budget is None else budget / total, count)
+    warnings += notes
     nothing = np.zeros(len(document.units), dtype=bool)
     fixed = count(render(document, nothing.tolist()))
     given = budget is not None
     if budget is None:
-        total = count(text)
-        budget = min(fixed + int(share * (total - fixed)), total) if fixed else int(share * total)
+        budget = max(min(fixed + int(share * (total - fixed)), total) if fixed else int(share * total), 1)
         if fixed:
             warnings.append(
                 f"{fixed} tokens of fences, tables and other parts that stay as they are come on top of the rate"
             )
-        budget = max(budget, 1)
-        if not document.units:
-            return ProseResult(text, budget, tuple(warnings))
-    if fixed > budget:
-        raise BudgetTooSmallError(f"what must stay as it is takes {fixed} tokens, the budget is {budget}", fixed)
-    chooser = _Chooser(document, scorer, count) if document.units else None
-    keep = chooser.choose(budget) if chooser else nothing
-    if not keep.any() and not fixed:
-        negated = chooser is not None and bool(chooser.worth.negated)
+    if not document.units:
+        if given and fixed > budget:
+            raise _too_small(fixed, budget)
+        return ProseResult(render(document, []), budget, tuple(warnings), blocks)
+    chooser = Chooser(document, scorer, count, marker=options.omission_marker)
+    guard = Guard(text, document, options.kinds, options.patterns)
+    must = _must_keep(chooser, guard)
+    needed = chooser.size(must) if guard else fixed
+    if not given and guard:
+        stretched = min(needed + int(_BESIDE_FACTS * (total - needed)), total)
+        if stretched > budget:
+            warnings.append(f"{needed} tokens hold protected facts: up to {stretched} are kept, not {budget}")
+            budget = stretched
+    if needed > budget and guard and options.allow_loss and fixed <= budget:
+        warnings.append(f"the {len(guard)} protected facts need {needed} tokens: some of them are lost")
+        chooser.prefer(must)
+        guard, must = Guard("", document, ()), nothing
+    elif needed > budget:
+        raise _too_small(needed, budget, len(guard))
+    keep = _choose(chooser, guard, budget, must)
+    if not keep.any() and not fixed and not pinned:
+        negated = bool(chooser.worth.negated)
         smallest, needed = _smallest(document, count)
         if not given and (negated or needed > budget):
             return ProseResult(text, budget, (*warnings, "too short for the rate: left as it is"))
         if needed > budget:
             raise BudgetTooSmallError(f"no word fits a budget of {budget} tokens; {needed} are needed", needed)
-        if chooser and negated:
+        if negated:
             chooser.strict = False
-            keep = chooser.choose(budget)
+            keep = chooser.choose(budget, must)
             warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
         keep = keep if keep.any() else smallest
-    return ProseResult(render(document, keep.tolist()), budget, tuple(warnings))
+    return ProseResult(chooser.rendered(keep), budget, tuple(warnings), blocks)
+
+
+def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
+    if facts:
+        return BudgetTooSmallError(
+            f"the protected facts and what stays as it is need {needed} tokens, the budget is {budget}",
+            needed,
+            hint="--protect names the kinds that must survive; --allow-loss takes what fits and lists what is lost",
+        )
+    return BudgetTooSmallError(f"what must stay as it is takes {needed} tokens, the budget is {budget}", needed)
+
+
+def _must_keep(chooser: Chooser, guard: Guard) -> Bools:
+    """The units that state the protected facts when nothing else is kept."""
+    must = chooser.closed(guard.units, guard.lines)
+    for reach in range(1, _REPAIRS + 1):
+        lost = guard.lost(chooser.rendered(must)) if guard else []
+        if not lost:
+            break
+        must = chooser.closed(guard.widened(must, lost, reach), guard.lines)
+    return must
+
+
+def _choose(chooser: Chooser, guard: Guard, budget: int, must: Bools) -> Bools:
+    """The best units for the budget that leave every protected fact standing; at worst the facts alone."""
+    wanted = must
+    for reach in range(1, _REPAIRS + 1):
+        keep = chooser.choose(budget, wanted)
+        lost = guard.lost(chooser.rendered(keep)) if guard else []
+        if not lost:
+            return keep
+        wanted = chooser.closed(guard.widened(wanted, lost, reach), guard.lines)
+        if chooser.size(wanted) > budget:
+            break
+    return must
 
 
 def _smallest(document: Document, count: Callable[[str], int]) -> tuple[Bools, int]:
@@ -119,125 +183,3 @@ def _drop_units_of_fixed_lines(document: Document) -> None:
         line.sentences = [(a + shift, b + shift) for a, b in line.sentences]
         line.pairs = [(i + shift, opener, j + shift, closer) for i, opener, j, closer in line.pairs]
     document.units[:] = kept
-
-
-class _Chooser:
-    """Chooses units of one document; holds what each step needs of the one before."""
-
-    def __init__(self, document: Document, scorer: Scorer, count: Callable[[str], int]) -> None:
-        self.document = document
-        self.count = count
-        self.strict = True
-        self.known: dict[tuple[int, bytes], str | None] = {}
-        sentences = [span for line in document.lines for span in line.sentences]
-        scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in sentences])
-        self.worth = weigh(document, scores, count)
-        self.problem = self.worth.problem
-        self.bound = np.zeros(len(document.units), dtype=bool)  # kept only when the first of their group is
-        for first, stop in self.worth.groups:
-            self.bound[first + 1 : stop] = True
-
-    def choose(self, budget: int) -> Bools:
-        """Estimates lead, exact counts of the rendered text decide."""
-        fixed = self._exact(np.zeros(len(self.bound), dtype=bool))
-        target = float(budget - fixed)
-        keep, used = np.zeros(len(self.bound), dtype=bool), fixed
-        beyond, price = keep, None
-        for _ in range(_FILL_ROUNDS):
-            trial, larger, price = select(self.problem, target, price)
-            estimated = float(estimate(self.problem, trial[None])[0])
-            trial = self._settled(trial)
-            size = self._exact(trial)
-            if used <= size <= budget:
-                keep, used, beyond = trial, size, larger
-            if 0 <= budget - size <= _ONE_BY_ONE + budget // 200:
-                break
-            # Correct by what the estimate was off; where it was too much, at least to the next smaller solution.
-            target = target + budget - size if size < budget else max(min(target, estimated) - (size - budget), 0.0)
-        return self._fill(keep, beyond, budget)
-
-    def _exact(self, keep: Bools) -> int:
-        return self.count(render(self.document, keep.tolist(), self.known))
-
-    def _settled(self, keep: Bools) -> Bools:
-        """A group follows its first unit, a sentence its negations; a lone dash stands only between two kept units."""
-        keep = keep.copy()
-        for first, stop in self.worth.groups:
-            keep[first:stop] = keep[first]
-        if self.strict:  # better no sentence than one that says the opposite
-            for a, b, negations in self.worth.negated:
-                if not all(keep[i] for i in negations):
-                    keep[a:b] = False
-        dash = self.worth.dash & ~self.bound
-        inner = np.flatnonzero(dash[1:-1]) + 1 if len(keep) > 2 else np.zeros(0, dtype=np.int64)
-        keep[inner] = keep[inner] | (keep[inner - 1] & keep[inner + 1])
-        return keep
-
-    def _fill(self, keep: Bools, beyond: Bools, budget: int) -> Bools:
-        """Spend what is left: first on what the next larger solution has, then on neighbours and articles."""
-        used = self._exact(keep)
-        share = 1.0
-        for _ in range(2 * _FILL_ROUNDS):  # in bulk, by estimate
-            room = budget - used
-            if room <= _ONE_BY_ONE:
-                break
-            steps = _fitting(self._steps(keep, beyond), self.problem.cost, int(share * (room - 2)))
-            if not steps:
-                break
-            trial, size = self._with(keep, steps)
-            if size > budget:  # brackets and sentence ends come on top of an estimate
-                share /= 2
-            else:
-                keep, used = trial, size
-        tries = max(_TRIES // max(len(keep), 1), 8)
-        for step in self._steps(keep, beyond)[:tries]:  # the rest by exact counts
-            if used >= budget:
-                break
-            trial, size = self._with(keep, [step])
-            if used < size <= budget:
-                keep, used = trial, size
-        return keep
-
-    def _with(self, keep: Bools, steps: list[NDArray[np.int64]]) -> tuple[Bools, int]:
-        trial = keep.copy()
-        for step in steps:
-            trial[step] = True
-        trial = self._settled(trial)
-        return trial, self._exact(trial)
-
-    def _steps(self, keep: Bools, beyond: Bools) -> list[NDArray[np.int64]]:
-        """Units that could be added, together or one by one, best worth a token first."""
-        problem, weighed = self.problem, self.worth
-        value = problem.start + problem.bonus + 0.02
-        free = ~keep & ~self.bound
-        runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in _runs(beyond & free)]
-        near = np.zeros(len(keep), dtype=np.float32)
-        near[1:] += keep[:-1] & ~weighed.begins[1:]
-        near[:-1] += keep[1:] & ~weighed.begins[1:]
-        value = (value + 0.05 * near) / problem.cost
-        value[near == 0] *= _ALONE_WORTH
-        value[weighed.article] = 0.03 + near[weighed.article] * 0.01
-        single = np.flatnonzero(free & ~weighed.dash & (~weighed.article | np.append(keep[1:], False)))
-        ones = [(float(value[i]), np.array([i])) for i in single]
-        return [step for _, step in sorted([*runs, *ones], key=lambda pair: -pair[0])]
-
-
-def _fitting(steps: list[NDArray[np.int64]], costs: Floats, room: int) -> list[NDArray[np.int64]]:
-    """The first steps that fit the room by estimate, none twice."""
-    taken: list[NDArray[np.int64]] = []
-    seen: set[int] = set()
-    for step in steps:
-        cost = int(costs[step].sum())
-        if cost <= room and seen.isdisjoint(step.tolist()):
-            taken.append(step)
-            seen.update(step.tolist())
-            room -= cost
-    return taken
-
-
-def _runs(mask: Bools) -> list[NDArray[np.int64]]:
-    """Indices of each maximal run of true."""
-    indices = np.flatnonzero(mask)
-    if not len(indices):
-        return []
-    return list(np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1))

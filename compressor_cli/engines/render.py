@@ -6,20 +6,29 @@ from collections.abc import Sequence
 
 from compressor_cli.engines.layout import SENTENCE_END, Document, Line, Unit
 
+OMISSION = "[…]"  # one token in the vocabularies in use, where the same on a line of its own takes four
 
-def render(document: Document, keep: Sequence[bool], known: dict[tuple[int, bytes], str | None] | None = None) -> str:
+
+def render(
+    document: Document,
+    keep: Sequence[bool],
+    known: dict[tuple[int, bytes], str | None] | None = None,
+    *,
+    marker: bool = False,
+) -> str:
     """The document with the units for which `keep` is true, and all that is fixed.
 
-    `known` remembers lines between calls that differ in a few units.
+    `known` remembers lines between calls that differ in a few units. `marker` puts OMISSION where sentences are gone.
     """
     known = {} if known is None else known
     rendered: list[str | None] = []
     for n, line in enumerate(document.lines):
         key = (n, bytes(keep[line.start : line.stop]))
         if key not in known:
-            known[key] = render_line(document, line, keep)
+            known[key] = render_line(document, line, keep, marker=marker)
         rendered.append(known[key])
-    return join_lines(document, _outdented(document, rendered))
+    rendered = _outdented(document, rendered)
+    return join_lines(document, _marked(document, rendered) if marker else rendered)
 
 
 def _outdented(document: Document, rendered: list[str | None]) -> list[str | None]:
@@ -42,6 +51,31 @@ def _outdented(document: Document, rendered: list[str | None]) -> list[str | Non
     return rendered
 
 
+def _marked(document: Document, rendered: Sequence[str | None]) -> list[str | None]:
+    """One mark for the lines that are gone between two that stand, behind the first of them where that is text."""
+    marked = list(rendered)
+    last: int | None = None  # the line above that stands
+    gone = False
+    for n, line in enumerate(document.lines):
+        text = marked[n]
+        if text is None:
+            gone = gone or line.stop > line.start
+            continue
+        if gone:
+            gone = False
+            above = marked[last] if last is not None and document.lines[last].fixed is None else None
+            if last is not None and above is not None:
+                marked[last] = above if above.endswith(OMISSION) else f"{above} {OMISSION}"
+            elif not text.startswith(OMISSION):
+                separator = document.newline if line.fixed is not None or line.prefix.strip() else " "
+                marked[n] = OMISSION + separator + text
+        last = n
+    above = marked[last] if last is not None else None
+    if gone and last is not None and above is not None and not above.endswith(OMISSION):
+        marked[last] = above + (" " if document.lines[last].fixed is None else document.newline) + OMISSION
+    return marked
+
+
 def join_lines(document: Document, rendered: Sequence[str | None]) -> str:
     parts: list[str] = []
     blank = False
@@ -56,7 +90,7 @@ def join_lines(document: Document, rendered: Sequence[str | None]) -> str:
     return "".join(parts) + (document.newline if document.newline_at_end and parts else "")
 
 
-def render_line(document: Document, line: Line, keep: Sequence[bool]) -> str | None:
+def render_line(document: Document, line: Line, keep: Sequence[bool], *, marker: bool = False) -> str | None:
     """None where nothing of the line is kept."""
     if line.fixed is not None:
         return line.fixed
@@ -73,7 +107,27 @@ def render_line(document: Document, line: Line, keep: Sequence[bool]) -> str | N
         end = SENTENCE_END.search(units[stop - 1].tail) if inside and inside[-1] != stop - 1 else None
         if end:
             marks[inside[-1]] = end.group()[0]
-    return line.prefix + _joined(units, kept, opened, closed, marks)
+    if not marker:
+        return line.prefix + _joined(units, kept, opened, closed, marks)
+    return line.prefix + " ".join(_sentences_or_marks(units, line, keep, opened, closed, marks))
+
+
+def _sentences_or_marks(
+    units: list[Unit],
+    line: Line,
+    keep: Sequence[bool],
+    opened: dict[int, str],
+    closed: dict[int, str],
+    marks: dict[int, str],
+) -> list[str]:
+    parts: list[str] = []
+    for start, stop in line.sentences:
+        inside = [i for i in range(start, stop) if keep[i]]
+        if inside:
+            parts.append(_joined(units, inside, opened, closed, marks))
+        elif not parts or parts[-1] != OMISSION:
+            parts.append(OMISSION)
+    return parts
 
 
 def _moved_pairs(line: Line, keep: Sequence[bool]) -> tuple[dict[int, str], dict[int, str]]:

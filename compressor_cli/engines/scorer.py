@@ -169,3 +169,12 @@ def load_scorer(folder: Path = EMBEDDED) -> Scorer:
 @lru_cache(maxsize=2)
 def _load(folder: Path) -> Scorer:
     return Scorer(folder)
+
+
+def model_folder(model: str | Path) -> Path:
+    """A folder with a model, or a run that trained one."""
+    folder = Path(model)
+    if not folder.exists():
+        raise UsageError(f"--model {folder}: no such folder", hint="a run of: scc train --backend extractive")
+    inside = folder / "model"
+    return inside if inside.is_dir() else folder

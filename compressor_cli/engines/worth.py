@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,6 +93,19 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
     costs_of_sentences = np.array(overhead, dtype=np.float32)
     problem = Problem(start, go_on, bonus, price, sentences, costs_of_sentences, _RUN_COST, _SENTENCE_COST)
     return Worth(problem, article, dash, tuple(groups), begins, _negated(document, [a for a, _ in negations]))
+
+
+def protected_free(problem: Problem, must: Bools) -> Problem:
+    """`must` costs nothing and is worth a negation each: any price keeps it, and the runs beside it gain by it."""
+    if not must.any():
+        return problem
+    touched = np.array([any(must[i] for i in sentence) for sentence in problem.sentences], dtype=bool)
+    return replace(
+        problem,
+        bonus=problem.bonus + np.float32(_NEGATION_WORTH) * must.astype(np.float32),
+        cost=np.where(must, np.float32(0), problem.cost),
+        overhead=np.where(touched, np.float32(0), problem.overhead),
+    )
 
 
 def _negated(document: Document, firsts: list[int]) -> tuple[tuple[int, int, tuple[int, ...]], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from compressor_cli import __version__
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import Journal, content_key, parse_row, read_lines
 from compressor_cli.core.tokens import token_counter
-from compressor_cli.engines.compress import check_arguments, compress, model_folder
-from compressor_cli.engines.scorer import EMBEDDED, load_scorer
+from compressor_cli.engines.compress import compress
+from compressor_cli.engines.options import Options
+from compressor_cli.engines.scorer import EMBEDDED, load_scorer, model_folder
 from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import CompressSettings
 
@@ -53,15 +55,18 @@ def compress_file(
     limit: int | None = None,
     on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
 ) -> BatchSummary:
-    """Compress `field` of each row of `source` into a row of `target`, in order, appended as it is done."""
+    """Compress `field` of each row of `source` into a row of `target`, in order, appended as it is done.
+
+    With `settings.chat` the field holds a list of messages, or their JSON.
+    """
     options = settings.model_dump(mode="json")
-    check_arguments(**{name: options[name] for name in ("rate", "max_tokens", "engine", "domain")})
+    Options(**options)
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"--output {target} is the input itself", hint="name another output")
     token_counter(settings.tokenizer)  # what is wrong for every row is refused before the first
     folder = model_folder(settings.model) if settings.model else EMBEDDED
     load_scorer(folder)
-    tasks = list(islice(_read_tasks(source, field), limit))
+    tasks = list(islice(_read_tasks(source, field, settings.chat), limit))
     model = {"model_sha256": sha256_file(folder / "model.onnx")}
     counts: Counter[str] = Counter()
     with Journal(target, {**options, **model, "field": field, "version": __version__}, resume=resume) as journal:
@@ -107,7 +112,7 @@ def _compress_row(task: _Task, options: Mapping[str, Any]) -> dict[str, Any]:
         return {**row, "error": str(exc)}
 
 
-def _read_tasks(source: Path, field: str) -> Iterator[_Task]:
+def _read_tasks(source: Path, field: str, chat: bool) -> Iterator[_Task]:
     """Equal rows stay two rows: the key has the id, or the line number, and how often it came before."""
     seen: Counter[str] = Counter()
     for number, line in read_lines(source):
@@ -120,6 +125,8 @@ def _read_tasks(source: Path, field: str) -> Iterator[_Task]:
             value = row.get(field)
             if isinstance(value, str):
                 text = value
+            elif chat and isinstance(value, list | dict):
+                text = json.dumps(value, ensure_ascii=False)
             else:
                 error = (
                     f"line {number}: no text in field {field!r}"

@@ -14,7 +14,9 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = frozenset(string.punctuation)
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
 _NEGATIONS = frozenset("not no never none nor neither without cannot unless".split())
+Share = tuple[float, float]  # a part, and the whole that it is of
 _UNREACHED = -1
+_AT_ONCE = 100  # resamples
 ARTICLES = frozenset(("a", "an", "the"))
 
 # A common English list of stop words (that of NLTK, without the halves of contractions).
@@ -99,14 +101,25 @@ def content_words(answer: str, standing: frozenset[str]) -> frozenset[str]:
 
 
 def paired_interval(
-    ours: Sequence[int], theirs: Sequence[int], asked: Sequence[int], *, resamples: int, seed: int
+    ours: Sequence[float], theirs: Sequence[float], asked: Sequence[float], *, resamples: int, seed: int
 ) -> tuple[float, float]:
     """95 % bootstrap interval of the difference in survival. One entry a paragraph: its questions share a text, so
     they are drawn together."""
+    pairs = (list(zip(found, asked, strict=True)) for found in (ours, theirs))
+    return interval_of_shares(*pairs, resamples=resamples, seed=seed)
+
+
+def interval_of_shares(
+    ours: Sequence[Share], theirs: Sequence[Share], *, resamples: int, seed: int
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the difference between two shares of sums, one entry a text, drawn in pairs."""
     rng = np.random.default_rng(seed)
-    difference = np.array(ours, dtype=np.float64) - np.array(theirs)
-    questions = np.array(asked, dtype=np.float64)
-    drawn = rng.integers(0, len(questions), size=(resamples, len(questions)))
-    ratios = difference[drawn].sum(axis=1) / np.maximum(questions[drawn].sum(axis=1), 1)
-    low, high = np.percentile(ratios, (2.5, 97.5))
+    both: NDArray[np.float64] = np.array([ours, theirs], dtype=np.float64)  # system, text, part and whole
+    differences = []
+    for first in range(0, resamples, _AT_ONCE):  # some at a time: there can be many thousand texts
+        drawn = rng.integers(0, both.shape[1], size=(min(_AT_ONCE, resamples - first), both.shape[1]))
+        parts, wholes = both[:, drawn, 0].sum(axis=2), both[:, drawn, 1].sum(axis=2)
+        shares = parts / np.maximum(wholes, 1)
+        differences.append(shares[0] - shares[1])
+    low, high = np.percentile(np.concatenate(differences), (2.5, 97.5))
     return float(low), float(high)

@@ -1,0 +1,156 @@
+"""Finds names: runs of capitalised words and acronyms.
+
+A word that is capitalised because a sentence begins with it is a name only where the text shows it to be one: it is
+capitalised elsewhere too, or stands as a bare subject before its verb.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from compressor_cli.core.fact_tokens import Found, Words
+from compressor_cli.core.fact_words import FUNCTION
+
+TITLES = frozenset(
+    "mr mrs ms miss dr prof professor sir lady lord dame madam president vice mayor minister prime chancellor senator judge "
+    "justice captain general colonel major sergeant lieutenant admiral inspector detective chief director ceo cto cfo pm "
+    "governor king queen prince princess pope bishop father sister brother uncle aunt doctor nurse mp saint st rev reverend "
+    "secretary ambassador councillor coach former acting".split()
+)
+# Not a name alone; in a name it may be left out or shortened: Stanford University, Harrowmere Council.
+GENERIC = frozenset(
+    "board committee council article section chapter figure table appendix annex part step phase level state states "
+    "government company corporation corp inc ltd limited university college institute school department ministry agency "
+    "office court church bank hospital hall house street avenue road square park bridge station airport river lake sea ocean "
+    "island islands mountain mount valley city town village county province district region republic kingdom union north "
+    "south east west northern southern eastern western central note warning caution tip example figure page line item rule "
+    "option question answer user admin customer client team group project system service version internet web christmas "
+    "monday true false none null error empty earth sun moon bible constitution parliament senate congress cabinet library museum".split()
+)
+_STARTERS = FUNCTION | frozenset(
+    "yes well here now today yesterday tomorrow tonight meanwhile moreover furthermore besides instead perhaps maybe please "
+    "dear hello hi thanks thank first second third finally next later soon sometimes usually according during despite within "
+    "between among along across against several few none one two three four five six seven eight nine ten use see make take "
+    "set run open close click press check keep let given based using being having due like unlike near inside outside how what "
+    "nothing nobody everyone everybody someone somebody anyone anybody everything something anything half hardly rather "
+    "otherwise nevertheless nonetheless indeed likewise similarly compress summary re ok no not never only without through "
+    "throughout toward towards beyond beside below above down up out off back last new old good great early late kind best "
+    "regards sincerely sorry congratulations welcome instead either neither".split()
+)
+_SHOUTED = frozenset("NOT AND OR BUT MUST NEVER NO ONLY NOTE WARNING IMPORTANT TODO FIXME OK THE ALL ANY IF DO IS ARE".split())
+_VERBS = frozenset(
+    "is was were are has had have does did will would can could may might must shall should said says told and or who won "
+    "lost gave took went came made wrote became began left ran sold bought paid met led held built sent got found kept put "
+    "let cut saw knew thought felt brought taught caught fought sang spoke broke chose drove rose fell grew drew flew".split()
+)
+_NOUN_ENDINGS = ("ing", "tion", "sion", "ment", "ness", "ity", "ance", "ence", "ism", "ship", "ure", "ers", "ors", "ly", "age")
+_LINKS = frozenset("of de du da di del della la le van von der den ten ter al bin ibn el y".split())
+_ACRONYM = re.compile(r"[A-ZÀ-Þ0-9]*[A-ZÀ-Þ][A-ZÀ-Þ0-9]+(?:s|'s|’s)?$|(?:[A-Z]\.){2,}$")
+_LONGEST = 7  # words; a longer run is a title or shouting
+
+
+def names(words: Words) -> Iterator[Found]:
+    capitals = words.capitals
+    known = {words.words[i].removesuffix("'s") for i in capitals if not words.begins_sentence(i)}
+    plain = set(words.words).difference(words.words[i] for i in capitals) if capitals else set()
+    for run in _runs(words, capitals):
+        if len(run) > _LONGEST:
+            continue
+        run = _without_head(words, run)
+        if len(run) > 1 and all(words.raw(i).isupper() for i in run) and any(len(words.words[i]) > 5 for i in run):
+            continue  # CREATE TABLE
+        if run and (len(run) > 1 or _is_name(words, run[0], known, plain)):
+            yield _name(words, run)
+
+
+def _runs(words: Words, capitals: list[int]) -> Iterator[list[int]]:
+    run: list[int] = []
+    for i in capitals:
+        if run and not _joined(words, run[-1], i):
+            yield run
+            run = []
+        if words.taken[words.starts[i]]:
+            if run:
+                yield run
+            run = []
+        else:
+            run.append(i)
+    if run:
+        yield run
+
+
+def _joined(words: Words, a: int, b: int) -> bool:
+    if b == a + 1:
+        gap = words.gap(b)
+        short = words.ends[a] - words.starts[a] == 1 or words.words[a] in TITLES
+        return gap in (" ", "-", "\u00a0", " & ") or (gap in (". ", ".") and short)
+    if b - a > 3 or words.words[a + 1] not in _LINKS:
+        return False
+    return all(words.gap(k) == " " for k in range(a + 1, b + 1)) and all(
+        words.words[k] in _LINKS or words.words[k] == "the" for k in range(a + 1, b)
+    )
+
+
+def _without_head(words: Words, run: list[int]) -> list[int]:
+    """Without titles, and without what is capitalised because a sentence begins."""
+    while run:
+        word = words.words[run[0]]
+        if not (
+            word in FUNCTION
+            or (word in TITLES and any(words.words[k] not in GENERIC for k in run[1:]))
+            or ((word in _STARTERS or word.endswith("ly")) and words.begins_sentence(run[0]))
+        ):
+            break
+        run = run[1:]
+    while run and words.words[run[-1]] in FUNCTION and words.ends[run[-1]] - words.starts[run[-1]] > 1:
+        run = run[:-1]
+    return [] if len(run) == 1 and words.words[run[0]] in TITLES else run
+
+
+def _is_name(words: Words, i: int, known: set[str], plain: set[str]) -> bool:
+    word, raw = words.words[i], words.text[words.starts[i] : words.ends[i]]
+    if word == "i" or word.endswith(("n't", "n’t", "'m", "'ve", "'ll", "'re", "'d", "’d", "’m", "’ve", "’ll", "’re")):
+        return False
+    if _ACRONYM.match(raw):
+        return raw not in _SHOUTED and not _shouted(words, i)
+    bare = word.removesuffix("'s").removesuffix("’s")
+    if bare in GENERIC or bare in FUNCTION or (len(bare) == 1 and bare != raw.lower()):
+        return False
+    if not words.begins_sentence(i):
+        return True
+    if bare in known:
+        return True
+    if bare in plain or bare in _STARTERS or len(bare) < 3 or bare.endswith(_NOUN_ENDINGS):
+        return False
+    if bare != word:
+        return True
+    if bare.endswith("s") and not bare.endswith(("ss", "us", "is")):
+        return False
+    return _is_subject(words, i)
+
+
+def _shouted(words: Words, i: int) -> bool:
+    near = [words.text[words.starts[k] : words.ends[k]] for k in (i - 2, i - 1, i + 1, i + 2) if 0 <= k < len(words.words)]
+    return sum(raw.isupper() and len(raw) > 1 for raw in near) > 1
+
+
+def _is_subject(words: Words, i: int) -> bool:
+    """Before a verb, with no article before it."""
+    if i + 1 >= len(words.words) or words.gap(i + 1) != " ":
+        return False
+    after = words.words[i + 1]
+    return after in _VERBS or after.endswith("ed") or (after.endswith("s") and not after.endswith(("ss", "us")) and len(after) > 3)
+
+
+def _name(words: Words, run: list[int]) -> Found:
+    start, end = words.starts[run[0]], words.ends[run[-1]]
+    raw = words.text[start:end]
+    if raw.endswith(("'s", "’s")):
+        end -= 2
+    tokens = tuple(words.words[k].removesuffix("'s").removesuffix("’s") for k in run)
+    if all(len(token) == 1 for token in tokens) and "." in raw:
+        tokens = ("".join(tokens),)  # U.S.
+        return Found("acronym", start, end, ((start, end),), ("name", *tokens))
+    kind = "acronym" if len(run) == 1 and (_ACRONYM.match(raw) or len(raw) == 1) else "name"
+    return Found(kind, start, end, ((start, end),), ("name", *tokens))

@@ -1,0 +1,163 @@
+"""Facts of a text, and which of them another text keeps: what receipts, `--protect` and `scc check` stand on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from compressor_cli.core.fact_check import (
+    KEPT,
+    LOST,
+    Outcome,
+    Side,
+    Status,
+    cue_outcomes,
+    exact_outcomes,
+    name_outcomes,
+    number_outcomes,
+)
+from compressor_cli.core.fact_code import code, urls
+from compressor_cli.core.fact_names import names
+from compressor_cli.core.fact_numbers import numbers
+from compressor_cli.core.fact_tokens import Found, split
+from compressor_cli.core.fact_words import Cue, cues, governs
+
+KINDS = ("numbers", "negation", "names", "urls", "code")
+_URL_TYPES = frozenset(("url", "email", "path"))
+_MODAL = frozenset(("must", "should", "may", "optional", "le", "ge", "lt", "gt"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`parts` are the spans that must all survive for the fact to survive: `must` and `opened` of `must never be opened`.
+
+    Facts with equal values mean the same.
+    """
+
+    kind: str
+    type: str
+    text: str
+    start: int
+    end: int
+    parts: tuple[tuple[int, int], ...]
+    value: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class FactStatus:
+    """`found` is what stands in its place where a fact was changed, as far as that can be told."""
+
+    kind: str
+    type: str
+    text: str
+    start: int
+    end: int
+    status: Status
+    found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactReport:
+    """In the order of the original."""
+
+    facts: tuple[FactStatus, ...]
+
+    @property
+    def fidelity(self) -> float:
+        return _fidelity(self.facts)
+
+    @property
+    def by_kind(self) -> dict[str, float]:
+        """Of the kinds that the original has facts of."""
+        kinds = dict.fromkeys(fact.kind for fact in self.facts)
+        return {kind: _fidelity([fact for fact in self.facts if fact.kind == kind]) for kind in kinds}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"fidelity": self.fidelity, "by_kind": self.by_kind, "facts": [asdict(fact) for fact in self.facts]}
+
+
+def find_facts(text: str, kinds: Collection[str] = KINDS) -> list[Fact]:
+    """Sorted by where they start. What is an address or an identifier holds no other facts; quotations do."""
+    return [fact for fact, _ in _facts(_side(text, kinds), kinds)]
+
+
+def check_facts(
+    original: str, compressed: str, *, kinds: Collection[str] = KINDS, patterns: Sequence[re.Pattern[str]] = ()
+) -> FactReport:
+    """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is.
+
+    A word that only `compressed` negates is told as a negation that changed: the original says the opposite.
+
+    >>> report = check_facts("The valve must not be opened above 5 bar.", "Valve: must be opened >5 bar.")
+    >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
+    [('must not be opened', 'lost')]
+    """
+    one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
+    said, turned = cue_outcomes(one, other)
+    outcomes = {
+        "numbers": number_outcomes(one, other) if "numbers" in kinds else [],
+        "negation": said,
+        "names": name_outcomes(one, other) if "names" in kinds else [],
+        "exact": exact_outcomes(one, other),
+    }
+    found = [_status(fact, outcomes[group][i]) for fact, (group, i) in _facts(one, kinds)]
+    for word in turned:
+        text = original[word.start : word.end]
+        found.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
+    for pattern in patterns:
+        for match in pattern.finditer(original):
+            if match.group():
+                status = KEPT if match.group() in compressed else LOST
+                found.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
+    return FactReport(tuple(sorted(found, key=lambda fact: (fact.start, fact.end))))
+
+
+def _status(fact: Fact, outcome: Outcome) -> FactStatus:
+    return FactStatus(fact.kind, fact.type, fact.text, fact.start, fact.end, *outcome)
+
+
+def _fidelity(facts: Sequence[FactStatus]) -> float:
+    return sum(fact.status == "kept" for fact in facts) / len(facts) if facts else 1.0
+
+
+def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:
+    """Everything is looked for in the order in which a finder may take what others would misread."""
+    words = split(text)
+    exact = urls(words) + code(words)
+    figures = numbers(words)
+    return Side(
+        words,
+        figures,
+        cues(words, figures, loose) if "negation" in kinds else [],
+        list(names(words)) if "names" in kinds else [],
+        exact,
+    )
+
+
+def _facts(side: Side, kinds: Collection[str]) -> list[tuple[Fact, tuple[str, int]]]:
+    """Each with the list that its outcome is in, and the place in it."""
+    text = side.words.text
+    found: list[tuple[Fact, tuple[str, int]]] = []
+    for group, members in (("numbers", side.numbers), ("names", side.names), ("exact", side.exact)):
+        for i, one in enumerate(members):
+            kind = ("urls" if one.type in _URL_TYPES else "code") if group == "exact" else group
+            if kind in kinds:
+                found.append((_fact(text, kind, one), (group, i)))
+    if "negation" in kinds:
+        found += ((_cue_fact(side, cue), ("negation", i)) for i, cue in enumerate(side.cues))
+    found.sort(key=lambda one: (one[0].start, one[0].end))
+    return found
+
+
+def _fact(text: str, kind: str, found: Found) -> Fact:
+    return Fact(kind, found.type, text[found.start : found.end], found.start, found.end, found.parts, found.value)
+
+
+def _cue_fact(side: Side, cue: Cue) -> Fact:
+    start, end = cue.parts[0][0], max(stop for _, stop in cue.parts)
+    value = (cue.does[0], cue.number.value) if cue.number else governs(side.words, cue)
+    kind = "modal" if cue.does[0] in _MODAL else "negation"
+    return Fact("negation", kind, side.words.text[start:end], start, end, cue.parts, value)
+

@@ -1,0 +1,80 @@
+"""Which facts of a text must survive its compression, and whether they did.
+
+Facts in fixed lines are nobody's to drop here, so they are left out. The check reads the result as any reader of a pair
+would (`core.facts`): a fact that it cannot find again, for words that came together, gets its neighbours back.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from compressor_cli.core.facts import check_facts, find_facts
+from compressor_cli.engines.layout import Document, Line
+from compressor_cli.engines.select import Bools
+
+
+class Guard:
+    """The protected facts of one document, by the units that hold them."""
+
+    def __init__(
+        self, text: str, document: Document, kinds: Collection[str], patterns: Sequence[re.Pattern[str]] = ()
+    ) -> None:
+        self._text, self._kinds, self._patterns = text, kinds, patterns
+        self._document = document
+        self._starts = [unit.start for unit in document.units]
+        self._ends = [unit.end for unit in document.units]
+        self._line_starts = [line.offsets[0] for line in document.lines]
+        self.units = np.zeros(len(document.units), dtype=bool)
+        self.lines: set[int] = set()  # lines of which something must be kept: a fact stands in their prefix
+        self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}  # units by fact, as ranges
+        spans = [(f.start, f.end, f.parts) for f in find_facts(text, kinds)] if kinds else []
+        spans += [(m.start(), m.end(), (m.span(),)) for p in patterns for m in p.finditer(text) if m.group().strip()]
+        for start, end, parts in spans:
+            held = [units for part in parts if (units := self._place(*part)) is not None]
+            if held:
+                self._spans.setdefault((start, end), []).extend(held)
+                for first, stop in held:
+                    self.units[first:stop] = True
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def _place(self, start: int, end: int) -> tuple[int, int] | None:
+        """The units that overlap a span of the text; an empty range at the line's where a prefix holds it."""
+        first, stop = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        if first < stop:
+            return first, stop
+        n = bisect_right(self._line_starts, start) - 1
+        line = self._document.lines[n]
+        if line.fixed is not None or line.stop == line.start:
+            return None
+        self.lines.add(n)
+        return line.start, line.start
+
+    def lost(self, compressed: str) -> list[tuple[int, int]]:
+        """Facts, by their offsets in the text, that `compressed` does not state any more."""
+        report = check_facts(self._text, compressed, kinds=self._kinds, patterns=self._patterns)
+        gone = ((fact.start, fact.end) for fact in report.facts if fact.status != "kept")
+        return [span for span in gone if span in self._spans]
+
+    def widened(self, must: Bools, lost: Sequence[tuple[int, int]], reach: int) -> Bools:
+        """`must` with `reach` neighbours of each lost fact on both sides, within its line; beyond 2, all of the line."""
+        must = must.copy()
+        for span in lost:
+            held = self._spans[span]
+            first, stop = min(a for a, _ in held), max(b for _, b in held)
+            line = self._line_of(first)
+            low, high = (first - reach, stop + reach) if reach <= 2 else (line.start, line.stop)
+            must[max(low, line.start) : min(high, line.stop)] = True
+        return must
+
+    def _line_of(self, unit: int) -> Line:
+        at = self._document.units[unit].start
+        return self._document.lines[bisect_right(self._line_starts, at) - 1]

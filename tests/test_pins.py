@@ -1,0 +1,112 @@
+"""What stays byte for byte: a prefix for a provider's cache, the first and last sentences; and marks where others went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import splintr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compressor_cli import compress
+from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.pins import split_pinned
+from compressor_cli.engines.render import OMISSION
+from compressor_cli.errors import BudgetTooSmallError, UsageError
+
+SENTENCES = (
+    "The council met on a Tuesday to talk about the old bridge by the mill.",
+    "Most of those who came had walked along the river in the rain that afternoon.",
+    "There was some talk of the weather, and of the price of the timber this year.",
+    "In the end the council agreed that the bridge would be closed to lorries.",
+    "The meeting ended late, and all went home by the lane behind the church.",
+)
+TEXT = " ".join(SENTENCES)
+count = token_counter().count
+_ids = splintr.Tokenizer.from_pretrained("o200k_base").encode_ordinary
+
+
+@given(
+    text=st.text(alphabet="ab .\n#-`é1", max_size=120),
+    first=st.integers(0, 4),
+    last=st.integers(0, 4),
+    prefix=st.integers(0, 30),
+    by_lines=st.booleans(),
+)
+def test_the_parts_make_up_the_text(text: str, first: int, last: int, prefix: int, by_lines: bool) -> None:
+    head, middle, tail = split_pinned(
+        text, keep_first=first, keep_last=last, stable_prefix=prefix, by_lines=by_lines, count=count
+    )
+    assert head + middle + tail == text
+    assert middle == middle.strip()
+    if prefix:
+        assert count(head) >= prefix or head == text
+
+
+@given(prefix=st.integers(1, 70), rate=st.floats(0.3, 0.9))
+@settings(max_examples=40)
+def test_the_first_tokens_stay(prefix: int, rate: float) -> None:
+    try:
+        receipt = compress(TEXT, stable_prefix=prefix, rate=rate, protect="none")
+    except BudgetTooSmallError as exc:
+        receipt = compress(TEXT, stable_prefix=prefix, max_tokens=exc.tokens_needed, protect="none")
+        assert receipt.tokens_out <= exc.tokens_needed
+    assert _ids(receipt.compressed)[:prefix] == _ids(TEXT)[:prefix]
+    assert receipt.tokens_out <= receipt.rate * receipt.tokens_in + 1
+
+
+def test_first_and_last_sentences_stay() -> None:
+    receipt = compress(TEXT, rate=0.7, keep_first=1, keep_last=2)
+    assert receipt.compressed.startswith(SENTENCES[0] + " ")
+    assert receipt.compressed.endswith(" ".join(SENTENCES[-2:]))
+    assert receipt.tokens_out <= 0.7 * receipt.tokens_in
+    assert receipt.tokens_out < receipt.tokens_in
+
+
+def test_what_stays_counts_against_the_budget() -> None:
+    with pytest.raises(BudgetTooSmallError, match="verbatim") as caught:
+        compress(TEXT, rate=0.3, keep_first=2)
+    receipt = compress(TEXT, max_tokens=caught.value.tokens_needed, keep_first=2)
+    assert receipt.tokens_out <= caught.value.tokens_needed
+
+
+def test_all_of_it_may_stay() -> None:
+    receipt = compress(TEXT, keep_first=3, keep_last=3)
+    assert (receipt.compressed, receipt.engine) == (TEXT, "none")
+    assert receipt.warnings == ("all of it stays verbatim",)
+
+
+def test_lines_of_code_stay() -> None:
+    code = "# first line\nimport os\n\n\ndef size(path):\n    # how large\n    return os.stat(path).st_size  # bytes\n"
+    receipt = compress(code, keep_first=1, level="comments")
+    assert receipt.compressed.startswith("# first line\nimport os")
+    assert "how large" not in receipt.compressed
+
+
+def test_json_has_no_first_sentence() -> None:
+    with pytest.raises(UsageError, match="do not go with JSON"):
+        compress('{"a": [1, 2, 3]}', keep_first=1)
+
+
+@pytest.mark.parametrize("name", ["keep_first", "keep_last", "stable_prefix"])
+def test_fewer_than_none_is_an_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} -1: at least 0"):
+        compress(TEXT, **{name: -1})  # type: ignore[arg-type]
+
+
+def test_marks_stand_where_sentences_went(samples: Path) -> None:
+    receipt = compress(TEXT, rate=0.15, omission_marker=True)
+    assert OMISSION in receipt.compressed
+    assert f"{OMISSION} {OMISSION}" not in receipt.compressed
+    assert receipt.tokens_out <= 0.15 * receipt.tokens_in
+    whole = compress((samples / "notes.md").read_text(), rate=0.4, omission_marker=True, protect="none")
+    assert whole.compressed.count(OMISSION) > 3
+    assert whole.tokens_out <= 0.4 * whole.tokens_in
+    assert (
+        "```\n" + OMISSION not in whole.compressed.replace("\n\n", "\n") or OMISSION + "\n```" not in whole.compressed
+    )
+
+
+def test_no_mark_where_nothing_went() -> None:
+    assert OMISSION not in compress(TEXT, rate=0.9, omission_marker=True).compressed

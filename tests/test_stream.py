@@ -1,0 +1,193 @@
+"""`scc compress --stream`: windows that depend on the text alone, output before the input ends, clean ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Scc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compressor_cli.core.tokens import token_counter
+from compressor_cli.errors import BudgetTooSmallError, UsageError
+from compressor_cli.records import Receipt
+from compressor_cli.settings import CompressSettings
+from compressor_cli.stages.stream import compress_stream
+
+COMMAND = [sys.executable, "-m", "compressor_cli", "compress", "--stream"]
+count = token_counter().count
+
+
+def reader(data: bytes, sizes: list[int]) -> Callable[[int], bytes]:
+    """Gives `data` in pieces of these sizes, over and over."""
+
+    def pieces() -> Iterator[bytes]:
+        at = n = 0
+        while at < len(data):
+            size = sizes[n % len(sizes)]
+            yield data[at : at + size]
+            at, n = at + size, n + 1
+        while True:
+            yield b""
+
+    source = pieces()
+    return lambda most: next(source)
+
+
+def run(data: bytes, sizes: list[int], **options: object) -> tuple[list[Receipt], str]:
+    receipts: list[Receipt] = []
+    texts: list[str] = []
+
+    def write(receipt: Receipt, text: str) -> None:
+        receipts.append(receipt)
+        texts.append(text)
+
+    summary = compress_stream(CompressSettings(**options), reader(data, sizes), write)  # type: ignore[arg-type]
+    assert summary.windows == len(receipts)
+    assert summary.tokens_in == sum(receipt.tokens_in for receipt in receipts)
+    return receipts, "".join(texts)
+
+
+@pytest.fixture
+def long(samples: Path) -> str:
+    return "\n\n".join((samples / name).read_text() for name in ("notes.md", "transcript.txt")) + "\n"
+
+
+@given(sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=5))
+@settings(max_examples=6)
+def test_how_it_arrives_makes_no_difference(sizes: list[int], long: str) -> None:
+    data = ("Ünal: " + long).encode()
+    receipts, text = run(data, sizes, rate=0.6, protect="none")
+    assert text == run(data, [1 << 20], rate=0.6, protect="none")[1]
+    assert len(receipts) > 3
+
+
+def test_the_rate_holds_window_by_window(long: str) -> None:
+    receipts, text = run(long.encode(), [4096], rate=0.5, protect="none")
+    assert len(receipts) > 3
+    for receipt in receipts:
+        assert receipt.tokens_out <= 0.5 * receipt.tokens_in
+    assert count(text) <= 0.5 * count(long) + len(receipts)
+
+
+def test_nothing_is_lost_between_windows(long: str) -> None:
+    receipts, text = run(long.encode(), [777], rate=1.0)
+    assert text == long
+    assert sum(receipt.tokens_in for receipt in receipts) >= count(long)
+
+
+def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
+    dense = "It costs £48,000, weighs 7.5 t, takes 12 days from 3 March 2020 and reaches 20 km/h at 4 m.\n\n" * 14
+    receipts, text = run((dense + long).encode(), [4096], rate=0.8)
+    assert all(receipt.tokens_out <= 0.8 * receipt.tokens_in for receipt in receipts)
+    assert "£48,000" in text
+    with pytest.raises(BudgetTooSmallError, match="protected facts"):
+        run(dense.encode(), [4096], rate=0.2)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the input is empty"),
+        (b" \n\n", "the input is empty"),
+        ("Grüße, ".encode("latin1") * 9, "not UTF-8 at offset 2"),
+        (b"a\0b", "NUL byte at offset 1"),
+        ("hello".encode("utf-16"), "UTF-16"),
+        (b'{"a": 1}\n{"a": 2}\n', "JSON and tables"),
+        (b'{\n  "a": [' + b"1, " * 3000 + b"1]}", "JSON and tables"),
+    ],
+)
+def test_what_cannot_be_streamed(data: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(data, [7])
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_tokens": 9}, {"keep_first": 1}, {"keep_last": 1}, {"stable_prefix": 3}, {"chat": True}]
+)
+def test_what_needs_the_whole_text(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="does not go with --stream"):
+        run(b"some text", [9], **options)
+
+
+def test_the_first_output_comes_before_the_input_ends(long: str) -> None:
+    process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
+    process.stdin.write(long.encode())
+    process.stdin.flush()
+    first = process.stdout.read1(10_000)
+    assert b"Harbourlight" in first
+    process.stdin.close()
+    rest = process.stdout.read()
+    assert process.wait(30) == 0
+    assert first + rest == run(long.encode(), [999])[1].encode()
+
+
+def test_an_interruption_leaves_what_was_written(long: str) -> None:
+    process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(long.encode())
+    process.stdin.flush()
+    first = process.stdout.read1(10_000)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    rest, told = process.stdout.read(), process.stderr.read().decode()
+    assert process.wait(30) == 130
+    assert told.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in told
+    assert run(long.encode(), [999])[1].encode().startswith(first + rest)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(long: str) -> None:
+    process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin and process.stdout and process.stderr
+    process.stdout.close()
+    process.stdin.write(long.encode() * 3)
+    process.stdin.close()
+    told = process.stderr.read().decode()
+    assert process.wait(60) == 141
+    assert "Traceback" not in told and "error" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error(long: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(COMMAND, input=long.encode(), stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert "error: No space left on device" in done.stderr.decode()
+
+
+def test_the_command(work: Path, long: str, scc: Scc) -> None:
+    (work / "in.md").write_text(long)
+    expected = run(long.encode(), [5000], rate=0.6, protect="none")[1]
+    done = scc("compress", "--stream", "--rate", "0.6", "--protect", "none", "--output", "out.md", "--stats", "in.md")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert (work / "out.md").read_text() == expected
+    assert " windows: " in done.stderr
+    as_json = scc("compress", "--stream", "--rate", "0.6", "--protect", "none", "--json", "in.md")
+    assert len(as_json.stdout.splitlines()) > 3
+    for flags in (["--map", "m"], ["--receipt", "r"], ["--output-dir", "d"], ["--max-tokens", "5"]):
+        assert scc("compress", "--stream", *flags, "in.md").exit_code == 2
+
+
+@pytest.mark.slow
+def test_twenty_megabytes_in_flat_memory(long: str, work: Path) -> None:
+    """The second ten megabytes take no more memory than the first two. As code: prose of that size takes minutes."""
+    block = "def size(path):\n    # how large a file is\n    return path.stat().st_size\n\n\n" * 10_000
+
+    def peak(megabytes: int) -> int:
+        code = (
+            "import resource, subprocess, sys\n"
+            f"subprocess.run({COMMAND!r} + ['--domain', 'code'], stdin=open('in.py'), stdout=open('out.py', 'w'), check=True)\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        (work / "in.py").write_text(block * megabytes)
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+
+    assert peak(27) < 1.1 * peak(4)
