@@ -1,6 +1,7 @@
 """How many answers are still in a text after compression, against simple ways to meet the same budget.
 
     python benchmarks/answer_survival.py --xquad xquad.en.json --qmsum meetings.jsonl
+    python benchmarks/answer_survival.py --query --xquad xquad.en.json --rates 0.33 0.2 0.1
 
 An answer survives when it stands contiguously, at word bounds, in the compressed text, after SQuAD normalisation; only
 answers that stand so in the full text count. Articles are numbered from 1: the odd ones may be used to choose between
@@ -34,24 +35,28 @@ from compressor_cli.core.baselines import (
     without_stop_words,
 )
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.options import PROTECTED
 from compressor_cli.engines.scorer import EMBEDDED, model_folder
 from compressor_cli.errors import BudgetTooSmallError
 
+BARE = "scc --protect none"
 CHILD = Path(__file__).with_name("compress_child.py")
 
 
 @dataclass(frozen=True)
 class Passage:
-    """`questions`: for each, the gold answers that stand in the text."""
+    """`questions`: for each, the gold answers that stand in the text; `wordings`: what they ask."""
 
     text: str
     questions: tuple[tuple[str, ...], ...]
+    wordings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Meeting:
     text: str
     answers: tuple[str, ...]
+    wordings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,15 @@ def _passage(paragraph: dict[str, Any]) -> Passage:
     full = metrics.normalise(paragraph["context"])
     golds = (tuple(dict.fromkeys(a["text"] for a in qa["answers"])) for qa in paragraph["qas"])
     standing = (tuple(answer for answer in gold if metrics.stands_in(answer, full)) for gold in golds)
-    return Passage(paragraph["context"], tuple(gold for gold in standing if gold))
+    asked = [(gold, qa["question"]) for gold, qa in zip(standing, paragraph["qas"], strict=True) if gold]
+    return Passage(paragraph["context"], tuple(gold for gold, _ in asked), tuple(wording for _, wording in asked))
 
 
 def read_qmsum(path: Path) -> list[Meeting]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [Meeting(row["text"], tuple(query["answer"] for query in row["queries"])) for row in rows]
+    return [
+        Meeting(row["text"], *(tuple(q[key] for q in row["queries"]) for key in ("answer", "query"))) for row in rows
+    ]
 
 
 def answers_found(passage: Passage, output: str) -> tuple[int, int]:
@@ -153,10 +161,15 @@ def budget_of(text: str, rate: float, count: Count) -> int:
     return math.floor(rate * count(text))
 
 
-def scc(tokenizer: str, model: str | None) -> System:
+def scc(tokenizer: str, model: str | None, query: str | None = None, protect: str = PROTECTED) -> System:
+    """Facts are protected as by default, and lost where the budget does not hold them all: every text counts."""
+
     def system(text: str, budget: int) -> str:
         try:
-            return compress(text, max_tokens=budget, tokenizer=tokenizer, model=model).compressed
+            receipt = compress(
+                text, max_tokens=budget, tokenizer=tokenizer, model=model, query=query, protect=protect, allow_loss=True
+            )
+            return receipt.compressed
         except BudgetTooSmallError:  # told as a budget that was not used
             return ""
 
@@ -193,7 +206,8 @@ def xquad_part(args: argparse.Namespace, count: Count) -> list[dict[str, Any]]:
     passages, texts = read_xquad(args.xquad, args.articles)
     if not any(passage.questions for passage in passages):
         raise SystemExit(f"error: {args.xquad}: no answers to look for in the {args.articles} articles")
-    systems = {"scc": scc(args.tokenizer, args.model), **baselines(count, texts, args.seed)}
+    bare = scc(args.tokenizer, args.model, protect="none")
+    systems = {"scc": scc(args.tokenizer, args.model), BARE: bare, **baselines(count, texts, args.seed)}
     systems["scc"](passages[0].text, budget_of(passages[0].text, 0.5, count))  # loads the model
     tables = []
     for rate in args.rates:
@@ -308,6 +322,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--xquad", type=Path, help="SQuAD v1.1 JSON, such as xquad.en.json")
     parser.add_argument("--qmsum", type=Path, help="JSONL with text and queries of each meeting")
+    parser.add_argument("--query", action="store_true", help="compress for each question by itself")
     parser.add_argument("--articles", choices=("even", "odd", "all"), default="even")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.7, 0.5, 0.33])
     parser.add_argument("--model", help="a run of scc train --backend extractive; default: embedded")
@@ -328,6 +343,10 @@ def main() -> None:
     print_heading(head)
     parts: list[tuple[Path | None, Callable[[argparse.Namespace, Count], list[dict[str, Any]]]]]
     parts = [(args.xquad, xquad_part), (args.qmsum, qmsum_part)]
+    if args.query:
+        import query_survival  # which imports this module
+
+        parts = [(args.xquad, query_survival.xquad_part), (args.qmsum, query_survival.qmsum_part)]
     tables = [table for path, part in parts if path is not None for table in part(args, count)]
     if args.json:
         args.json.write_text(json.dumps({**head, "tables": tables}, indent=1) + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ def peak_mb() -> float:
 
 def main() -> None:
     job = json.load(sys.stdin)
-    options = {"tokenizer": job["tokenizer"], "model": job["model"]}
+    options = {"tokenizer": job["tokenizer"], "model": job["model"], "allow_loss": True}
     compress("Loads the model and the vocabulary before the clock runs.", rate=0.7, **options)
     loaded = peak_mb()
     outputs, seconds = [], []

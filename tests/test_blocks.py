@@ -9,10 +9,13 @@ from compressor_cli.engines.blocks import _table
 from compressor_cli.errors import BudgetTooSmallError
 
 PROSE = (
-    "The council talked about the old bridge by the mill, and about the lorries that cross it on most days of the week. "
+    "The council talked about the old bridge by the mill, and about lorries that cross it on most days of the year. "
     "It was agreed that the size of each file would be found by a small program, which is printed below in full."
 )
-FENCE = '```python\nimport os\n\n\ndef size(path):\n    """How large a file is."""\n    # in bytes\n    return os.stat(path).st_size\n```'
+FENCE = (
+    '```python\nimport os\n\n\ndef size(path):\n    """How large a file is."""\n    # in bytes\n'
+    "    return os.stat(path).st_size\n```"
+)
 JSON = '```json\n{\n    "name": "bridge",\n    "lorries": [1, 2, 3]\n}\n```'
 TABLE = "| Name     | Lorries |\n|:---------|--------:|\n| Brimley  |       4 |\n| Skarrow  |      11 |"
 DOCUMENT = f"{PROSE}\n\n{FENCE}\n\n{TABLE}\n\n{JSON}\n\n{PROSE}\n"

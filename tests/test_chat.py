@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from compressor_cli import Receipt, compress
 from compressor_cli.core.tokens import token_counter
-from compressor_cli.engines.chat import SHORT, ChatResult, compress_chat
+from compressor_cli.engines.chat import ChatResult, compress_chat
+from compressor_cli.engines.chat_budget import SHORT
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 
 count = token_counter().count

@@ -18,7 +18,6 @@ import pytest
 from conftest import REPO, Run, Scc
 
 from compressor_cli import compress
-from compressor_cli.core.tokens import token_counter
 
 FIELDS = (
     "compressed engine domain why tokenizer exact tokens_in tokens_out ratio savings rate level minified_tokens "

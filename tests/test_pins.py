@@ -1,4 +1,4 @@
-"""What stays byte for byte: a prefix for a provider's cache, the first and last sentences; and marks where others went."""
+"""What stays byte for byte: a prefix for a provider's cache, first and last sentences; and marks where others went."""
 
 from __future__ import annotations
 

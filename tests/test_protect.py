@@ -18,8 +18,8 @@ TEXT = (
     "The council of Brimley met on Tuesday, 3 March, to talk about the old bridge. Ada Quill, who has kept its records "
     "since 1994, said that it must not carry lorries of more than 7.5 tonnes. Nobody disagreed. The repair will cost "
     "about £48,000, and it cannot begin before the swallows have left. The plans are at https://brimley.example/bridge "
-    "and in `plans/bridge.pdf`, made by `draw_bridge()`. After that there was coffee in the hall, and a long talk about the weather that nobody "
-    "has written down, as is the custom of the council."
+    "and in `plans/bridge.pdf`, made by `draw_bridge()`. After that there was coffee "
+    "in the hall, and a long talk about the weather that nobody has written down, as is the custom of the council."
 )
 count = token_counter().count
 

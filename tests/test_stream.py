@@ -184,7 +184,8 @@ def test_twenty_megabytes_in_flat_memory(long: str, work: Path) -> None:
     def peak(megabytes: int) -> int:
         code = (
             "import resource, subprocess, sys\n"
-            f"subprocess.run({COMMAND!r} + ['--domain', 'code'], stdin=open('in.py'), stdout=open('out.py', 'w'), check=True)\n"
+            f"command = {COMMAND!r} + ['--domain', 'code']\n"
+            "subprocess.run(command, stdin=open('in.py'), stdout=open('out.py', 'w'), check=True)\n"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
         )
         (work / "in.py").write_text(block * megabytes)

@@ -16,12 +16,15 @@ from itertools import accumulate
 
 import numpy as np
 
-from compressor_cli.core.metrics import ARTICLES, STOP_WORDS, bare
+from compressor_cli.core.metrics import ARTICLES, STOP_WORDS, bare, words
 
 System = Callable[[str, int], str]
 Count = Callable[[str], int]
 _TRIES = 64  # words that are tried one by one for what is left of a budget
 _PIECE = re.compile(r"(\s*)(\S+)")
+_LAST_WORD = re.compile(r"[.!?][\"”’')\]]*$")
+_ABBREVIATED = re.compile(r"\W*(?:[A-Z]|(?:[A-Z]\.)+[A-Z]|Mr|Mrs|Ms|Dr|St|No|vs|ca?|e\.g|i\.e)\.$")
+_SUFFIXES = ("ies", "ing", "ed", "es", "s", "e")
 
 
 def truncation(count: Count) -> System:
@@ -67,6 +70,72 @@ def self_information(count: Count, passages: Sequence[str]) -> System:
         return sorted(range(len(words)), key=classes.__getitem__)
 
     return _ranked(count, rank)
+
+
+def bm25(count: Count, query: str, *, lines: bool = False, articles: bool = True) -> System:
+    """Sentences, or lines, in the order of their BM25 (k1 1.2, b .75) for the query: whole, but for the last, of which
+    the beginning is kept. Terms are stemmed and no stop words; without `articles` these come last of all."""
+    wanted = sorted({_term(word) for word in words(query)} - {""})
+
+    def system(text: str, budget: int) -> str:
+        pieces = _PIECE.findall(text)
+        parts = _lines(pieces) if lines else _sentences(pieces)
+        scores = _bm25(wanted, [[_term(bare(pieces[i][1])) for i in part] for part in parts])
+        order = [i for n in sorted(range(len(parts)), key=lambda n: -scores[n]) for i in parts[n]]
+        if not articles:
+            order.sort(key=lambda i: bare(pieces[i][1]) in ARTICLES)
+        return _fill(pieces, order, budget, count, tries=0)
+
+    return system
+
+
+def _bm25(wanted: Sequence[str], parts: Sequence[Sequence[str]]) -> list[float]:
+    lengths = [sum(map(bool, part)) for part in parts]
+    mean = sum(lengths) / len(parts) or 1.0
+    holding = {term: sum(term in part for part in parts) for term in wanted}
+    scores = []
+    for part, length in zip(parts, lengths, strict=True):
+        counts = Counter(part)
+        scores.append(
+            sum(
+                math.log(1 + (len(parts) - holding[term] + 0.5) / (holding[term] + 0.5))
+                * (counts[term] * 2.2 / (counts[term] + 1.2 * (0.25 + 0.75 * length / mean)))
+                for term in wanted
+            )
+        )
+    return scores
+
+
+def _term(word: str) -> str:
+    """A light stem; nothing of a stop word."""
+    if word in STOP_WORDS:
+        return ""
+    word = word.removesuffix("'s")
+    suffix = next((suffix for suffix in _SUFFIXES if word.endswith(suffix) and len(word) - len(suffix) >= 3), "")
+    stem = word if word.endswith("ss") else word.removesuffix(suffix) + ("y" if suffix == "ies" else "")
+    return stem[:-1] if stem.endswith("e") and len(stem) > 4 else stem
+
+
+def _sentences(pieces: Sequence[tuple[str, str]]) -> list[list[int]]:
+    parts: list[list[int]] = [[]]
+    for i, (space, word) in enumerate(pieces):
+        before = pieces[i - 1][1] if i else ""
+        ended = (
+            _LAST_WORD.search(before) and not _ABBREVIATED.match(before) and not word.lstrip("\"“‘'([")[:1].islower()
+        )
+        if i and (ended or "\n" in space):
+            parts.append([])
+        parts[-1].append(i)
+    return parts
+
+
+def _lines(pieces: Sequence[tuple[str, str]]) -> list[list[int]]:
+    parts: list[list[int]] = [[]]
+    for i, (space, _) in enumerate(pieces):
+        if i and "\n" in space:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
 
 
 def _ranked(count: Count, rank: Callable[[Sequence[str]], Sequence[int]], tries: int = _TRIES) -> System:

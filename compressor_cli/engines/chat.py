@@ -12,24 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from compressor_cli.core.domains import detect_domain
+from compressor_cli.engines.chat_budget import Content, Count, Form, filled_up, within
 from compressor_cli.engines.exactjson import DuplicateKeysError, Tree, dump, free_mark, parser, without_bom
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Receipt
 
-Count = Callable[[str], int]
 CompressText = Callable[[str, int | None], Receipt]
 
-SHORT = 40  # tokens; shorter contents are left alone unless the budget needs them
-_SQUEEZED = 0.1  # of the long contents, below which a budget needs the short ones
 _HALF_LIFE = 8  # turns
-_ROUNDS = 6  # of sharing out
-_CALLS = 3  # of one content while sharing out; finding what it cannot do without takes two more
-_NEAR = 0.95  # of a share or of the budget, at which a result is good enough
-_USED_UP = 0.85  # of its share; a content that uses less has no use for more
 _TEXT_BLOCKS = ("text", "input_text", "output_text")
 
 
@@ -76,7 +70,7 @@ def compress_chat(
     if budget is None:
         forms = [content.by_default() for content in contents]
     elif count(chat.render(forms)) > budget:
-        forms = _filled(budget, chat, contents, _within(budget, chat, contents, before, count), count)
+        forms = filled_up(budget, chat.render, contents, within(budget, chat.render, contents, before, count), count)
     result = chat.render(forms)
     receipts = tuple(_receipt(a, b) for a, b in zip(contents, forms, strict=True) if not a.short or b is not a.whole)
     warnings = _warnings(receipts)
@@ -88,7 +82,7 @@ def compress_chat(
     return ChatResult(result, chat.messages, compressed, receipts, warnings)
 
 
-def _receipt(content: _Content, form: _Form) -> ContentReceipt:
+def _receipt(content: Content, form: Form) -> ContentReceipt:
     made = form.receipt
     if made is None:
         return ContentReceipt(content.path, "none", content.domain, content.whole.tokens, content.whole.tokens)
@@ -127,7 +121,7 @@ class _Chat:
     pieces: list[str]
     mark: str
 
-    def render(self, forms: Sequence[_Form]) -> str:
+    def render(self, forms: Sequence[Form]) -> str:
         return "".join([self.pieces[0], *(f.json + piece for f, piece in zip(forms, self.pieces[1:], strict=True))])
 
 
@@ -267,92 +261,12 @@ def _kind(value: Tree, mark: str) -> str:
     return {type(None): "missing", dict: "an object", list: "a list", bool: "a boolean"}[type(value)]
 
 
-# --- a budget
-
-
-@dataclass(frozen=True, eq=False)
-class _Form:
-    """A content as it may stand in the result; `tokens` of the text, `cost` of its JSON, where a line end is two signs.
-
-    `most` tokens were allowed for it.
-    """
-
-    json: str
-    tokens: int
-    cost: int
-    most: float
-    receipt: Receipt | None = None
-
-
-@dataclass(eq=False)
-class _Content:
-    """A text that may be compressed, and what was learnt about it. `ask` gives a form, or the tokens that it needs."""
-
-    path: str
-    domain: str
-    weight: float
-    whole: _Form
-    ask: Callable[[int | None], _Form | int]
-    forms: list[_Form] = field(default_factory=list)
-    least: _Form | None = None
-    ratio: float = 1.0  # cost of a token
-    needed: int = 1
-    cap: float = 0.0
-    calls: int = 0
-
-    @property
-    def short(self) -> bool:
-        return self.whole.tokens < SHORT
-
-    @property
-    def floor(self) -> float:
-        """The smallest cost there can be, as far as is known."""
-        return self.least.cost if self.least else min((self.needed + 0.5) * self.ratio, self.whole.cost)
-
-    def by_default(self) -> _Form:
-        form = self.whole if self.short else self.ask(None)
-        return form if isinstance(form, _Form) and form.cost < self.whole.cost else self.whole
-
-    def fit(self, share: float) -> _Form | None:
-        """A form for a share of the budget, roughly; None where that is refused, and `floor` is higher now."""
-        if share >= self.whole.cost:
-            return self.whole
-        most = max(int(share / self.ratio), 1)
-        fitting = [form for form in self.forms if form.cost <= share]
-        known = [form for form in fitting if form.cost >= _NEAR * share or form.most >= most]
-        if not known and self.calls < _CALLS:
-            self.calls += 1
-            made = self.ask(most)
-            if isinstance(made, _Form) and made.cost < self.whole.cost:
-                self.forms.append(made)
-                self.ratio = made.cost / max(made.tokens, 1)
-                self.cap = made.cost if made.cost < _USED_UP * share else self.cap
-                return made
-            self.needed = made if isinstance(made, int) and made > most else self.whole.tokens
-        return max(known or fitting, key=lambda form: form.cost, default=None)
-
-    def smallest(self) -> _Form:
-        """The least that this content can be, whatever was asked before: what a chat is said to need is then enough."""
-        most = 1
-        for _ in range(_CALLS):
-            made = self.ask(most)
-            if isinstance(made, _Form):
-                self.least = made if made.cost < self.whole.cost else self.whole
-                break
-            if made <= most:
-                break
-            most = made
-        self.least = self.least or self.whole
-        self.forms.append(self.least)
-        return self.least
-
-
-def _content(place: _Place, newest: int, chat: _Chat, count: Count, compress_text: CompressText) -> _Content:
-    def form(text: str, most: float, receipt: Receipt | None) -> _Form:
+def _content(place: _Place, newest: int, chat: _Chat, count: Count, compress_text: CompressText) -> Content:
+    def form(text: str, most: float, receipt: Receipt | None) -> Form:
         json = dump(text, chat.mark)
-        return _Form(json, count(text), max(count(json) - 1, 1), most, receipt)
+        return Form(json, count(text), max(count(json) - 1, 1), most, receipt)
 
-    def ask(most: int | None) -> _Form | int:
+    def ask(most: int | None) -> Form | int:
         try:
             receipt = compress_text(place.text, most)
         except BudgetTooSmallError as exc:
@@ -362,98 +276,4 @@ def _content(place: _Place, newest: int, chat: _Chat, count: Count, compress_tex
     whole = form(place.text, 0, None)
     weight = 0.5 + 0.5 ** (1 + (place.age - newest) / _HALF_LIFE)
     ratio = whole.cost / max(whole.tokens, 1)
-    return _Content(place.path, detect_domain(place.text).name, weight, whole, ask, ratio=ratio)
-
-
-def _within(budget: int, chat: _Chat, contents: Sequence[_Content], before: int, count: Count) -> list[_Form]:
-    """The long contents alone, all of them, or each as short as it can be."""
-    whole = [content.whole for content in contents]
-    stays = count(chat.render([replace(form, json='""') for form in whole]))
-    room = budget - stays - sum(content.whole.cost for content in contents if content.short)
-    long = [content for content in contents if not content.short]
-    forms = None
-    if room >= _SQUEEZED * sum(content.whole.cost for content in long):
-        forms = _shared_out(budget, chat, contents, long, count)
-    forms = forms or _shared_out(budget, chat, contents, contents, count)
-    if forms:
-        return forms
-    smallest = [content.smallest() for content in contents]
-    needed = min(count(chat.render(smallest)), count(chat.render(whole)), before)
-    if needed > budget:
-        raise BudgetTooSmallError(
-            f"the chat takes at least {needed} tokens, the budget is {budget}",
-            needed,
-            hint=f"{stays} of them are what stays verbatim; a smaller --keep-last leaves less of that",
-        )
-    return _shared_out(budget, chat, contents, contents, count) or smallest
-
-
-def _filled(budget: int, chat: _Chat, contents: Sequence[_Content], forms: list[_Form], count: Count) -> list[_Form]:
-    """With what fits whole put back, the newest first; data stays short, since it lost nothing."""
-    room = budget - count(chat.render(forms))
-    filled = list(forms)
-    for n, content in reversed(list(enumerate(contents))):
-        made = forms[n].receipt
-        extra = content.whole.cost - forms[n].cost + 1
-        if made is not None and made.engine != "json" and extra <= room:
-            filled[n] = content.whole
-            room -= extra
-    return filled if count(chat.render(filled)) <= budget else forms
-
-
-def _shared_out(
-    budget: int, chat: _Chat, contents: Sequence[_Content], some: Sequence[_Content], count: Count
-) -> list[_Form] | None:
-    """The fullest of a few attempts at fitting `some` of the contents, the others whole; None where none fits."""
-    best: list[_Form] | None = None
-    last: list[_Form] = []
-    most = 0
-    whole = [content.whole for content in contents]
-    room = budget - count(chat.render(whole)) + sum(content.whole.cost for content in some)
-    for _ in range(_ROUNDS):
-        shares = _shares(some, room)
-        if shares is None:
-            break
-        found = _fitted(some, shares)
-        if found is None:  # floors are better known now
-            continue
-        forms = [found.get(content.path, content.whole) for content in contents]
-        total = count(chat.render(forms))
-        if most < total <= budget:
-            best, most = forms, total
-        if _NEAR * budget <= total <= budget or forms == last:
-            break
-        room, last = budget - total + sum(form.cost for form in found.values()), forms
-    return best
-
-
-def _fitted(contents: Sequence[_Content], shares: Sequence[float]) -> dict[str, _Form] | None:
-    """By path; None where one was refused. What shrinks only so far goes first: prose pays for it, and takes longer."""
-    found: dict[str, _Form] = {}
-    pairs = list(zip(contents, shares, strict=True))
-    for rigid in (True, False):
-        fits = {c.path: c.fit(share) for c, share in pairs if (c.domain in ("code", "json")) == rigid}
-        found |= {path: form for path, form in fits.items() if form is not None}
-        if None in fits.values():
-            return None
-    return found
-
-
-def _shares(contents: Sequence[_Content], room: float) -> list[float] | None:
-    """The room by size and weight, none below its floor nor above its cap; None where it is less than the floors."""
-    floors = [content.floor for content in contents]
-    if sum(floors) > room:
-        return None
-    caps = [max(content.cap or content.whole.cost, floor) for content, floor in zip(contents, floors, strict=True)]
-    if sum(caps) <= room:
-        return caps
-    wishes = [content.weight * content.whole.cost for content in contents]
-
-    def at(level: float) -> list[float]:
-        return [min(cap, max(floor, level * w)) for cap, floor, w in zip(caps, floors, wishes, strict=True)]
-
-    low, high = 0.0, 1 / min((content.weight for content in contents), default=1.0)
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sum(at(middle)) <= room else (low, middle)
-    return at(low)
+    return Content(place.path, detect_domain(place.text).name, weight, whole, ask, ratio=ratio)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor_cli.engines.layout import Document
+from compressor_cli.engines.query import Bearing, aim
 from compressor_cli.engines.render import render
 from compressor_cli.engines.scorer import Scorer
 from compressor_cli.engines.select import Bools, Floats, estimate, select
@@ -33,6 +34,7 @@ class Chooser:
         scorer: Scorer,
         count: Callable[[str], int],
         *,
+        bearing: Bearing | None = None,
         marker: bool = False,
     ) -> None:
         self.document = document
@@ -43,7 +45,8 @@ class Chooser:
         self.nothing = np.zeros(len(document.units), dtype=bool)
         sentences = [span for line in document.lines for span in line.sentences]
         scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in sentences])
-        self.worth = weigh(document, scores, count)
+        worth = weigh(document, scores, count)
+        self.worth = aim(worth, bearing) if bearing else worth
         self.problem = self.worth.problem
         self.bound = self.nothing.copy()  # kept only when the first of their group is
         for first, stop in self.worth.groups:

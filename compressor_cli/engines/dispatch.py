@@ -64,11 +64,15 @@ def treat(text: str, found: Domain, options: Options, budget: int | None, counte
 def _by_engine(
     text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter, *, pinned: bool
 ) -> Outcome:
+    if found.name in ("prose", "mixed"):
+        return _prose(text, options, budget, counter, pinned)
     if found.name == "json" or found.language in _TABLES:
-        return _structured(text, found, options, budget, counter)
-    if found.name == "code":
-        return _code(text, found, options, budget, counter.count)
-    return _prose(text, options, budget, counter, pinned)
+        outcome = _structured(text, found, budget, counter)
+    else:
+        outcome = _code(text, found, options, budget, counter.count)
+    if options.query:
+        outcome = replace(outcome, warnings=(*outcome.warnings, f"the query makes no difference to {found.name}"))
+    return outcome
 
 
 def _around_pins(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
@@ -110,7 +114,7 @@ def _around_pins(text: str, found: Domain, options: Options, budget: int | None,
     raise BudgetTooSmallError(f"what stays verbatim takes {fixed} tokens, the budget is {budget}", fixed + 1)
 
 
-def _structured(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
+def _structured(text: str, found: Domain, budget: int | None, counter: TokenCounter) -> Outcome:
     if source_of(text) is None:
         if found.name == "json":
             raise UsageError("the input is neither JSON nor JSONL nor CSV", hint="leave --domain json out")

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from compressor_cli.core.facts import check_facts, find_facts
-from compressor_cli.engines.layout import Document, Line
+from compressor_cli.engines.layout import Document
 from compressor_cli.engines.select import Bools
 
 
@@ -65,16 +65,16 @@ class Guard:
         return [span for span in gone if span in self._spans]
 
     def widened(self, must: Bools, lost: Sequence[tuple[int, int]], reach: int) -> Bools:
-        """`must` with `reach` neighbours of each lost fact on both sides, within its line; beyond 2, all of the line."""
+        """`must` with what stands beside each lost fact: up to 2 units, then its line, then the lines around that."""
         must = must.copy()
         for span in lost:
             held = self._spans[span]
             first, stop = min(a for a, _ in held), max(b for _, b in held)
-            line = self._line_of(first)
-            low, high = (first - reach, stop + reach) if reach <= 2 else (line.start, line.stop)
-            must[max(low, line.start) : min(high, line.stop)] = True
+            n = bisect_right(self._line_starts, self._document.units[first].start) - 1
+            line = self._document.lines[n]
+            if reach <= 2:
+                must[max(first - reach, line.start) : min(stop + reach, line.stop)] = True
+            else:
+                around = self._document.lines[max(n - reach + 3, 0) : n + reach - 2]
+                must[around[0].start : around[-1].stop] = True
         return must
-
-    def _line_of(self, unit: int) -> Line:
-        at = self._document.units[unit].start
-        return self._document.lines[bisect_right(self._line_starts, at) - 1]

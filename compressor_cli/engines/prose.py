@@ -16,6 +16,7 @@ from compressor_cli.engines.guard import Guard
 from compressor_cli.engines.language import foreign_language
 from compressor_cli.engines.layout import Document, Unit, parse
 from compressor_cli.engines.options import Options
+from compressor_cli.engines.query import find_bearing
 from compressor_cli.engines.render import render
 from compressor_cli.engines.scorer import Scorer
 from compressor_cli.engines.select import Bools
@@ -24,7 +25,7 @@ from compressor_cli.errors import BudgetTooSmallError
 from compressor_cli.records import Block
 
 _SHORTEST = 16  # units looked at for the smallest result there can be
-_REPAIRS = 3  # times that a protected fact gets back what stood beside it, more each time
+_REPAIRS = 6  # times that a protected fact gets back what stood beside it, more each time
 _BESIDE_FACTS = 0.25  # of what is not protected, kept where the default rate stretches: facts alone say little
 
 
@@ -69,7 +70,10 @@ def compress_prose(
         if given and fixed > budget:
             raise _too_small(fixed, budget)
         return ProseResult(render(document, []), budget, tuple(warnings), blocks)
-    chooser = Chooser(document, scorer, count, marker=options.omission_marker)
+    bearing = find_bearing(document, options.query) if options.query else None
+    if options.query and bearing is None:
+        warnings.append("the query shares no word with the text: compressed as without it")
+    chooser = Chooser(document, scorer, count, bearing=bearing, marker=options.omission_marker)
     guard = Guard(text, document, options.kinds, options.patterns)
     must = _must_keep(chooser, guard)
     needed = chooser.size(must) if guard else fixed

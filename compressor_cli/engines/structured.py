@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import toon_format
-
 from compressor_cli.engines import delimited
 from compressor_cli.engines.exactjson import (
     DuplicateKeysError,
@@ -191,6 +189,8 @@ def _forms(source: str, trees: list[Tree], data: str, mark: str) -> Iterator[tup
 
 def _toon(tree: Tree, delimiter: str, mark: str) -> str:
     """The library would write 1.0 as 1; what it takes for a string it leaves alone."""
+    import toon_format
+
     return toon_format.dumps(tree, delimiter=delimiter).replace(mark, "")
 
 
@@ -208,6 +208,8 @@ def _read(form: str, source: str, text: str) -> str | None:
 
 
 def _read_toon(text: str, mark: str) -> Tree:
+    import toon_format
+
     number = mark.__add__
     return toon_format.loads(text, parse_int=number, parse_float=number)
 

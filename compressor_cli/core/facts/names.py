@@ -9,42 +9,63 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from compressor_cli.core.fact_tokens import Found, Words
-from compressor_cli.core.fact_words import FUNCTION
+from compressor_cli.core.facts.tokens import Found, Words
+from compressor_cli.core.facts.words import FUNCTION
 
 TITLES = frozenset(
-    "mr mrs ms miss dr prof professor sir lady lord dame madam president vice mayor minister prime chancellor senator judge "
-    "justice captain general colonel major sergeant lieutenant admiral inspector detective chief director ceo cto cfo pm "
-    "governor king queen prince princess pope bishop father sister brother uncle aunt doctor nurse mp saint st rev reverend "
-    "secretary ambassador councillor coach former acting".split()
+    "mr mrs ms miss dr prof professor sir lady lord dame madam president vice mayor minister prime chancellor "
+    "senator judge justice captain general colonel major sergeant lieutenant admiral inspector detective chief "
+    "director ceo cto cfo pm governor king queen prince princess pope bishop father sister brother uncle aunt doctor "
+    "nurse mp saint st rev reverend secretary ambassador councillor coach former acting".split()
 )
 # Not a name alone; in a name it may be left out or shortened: Stanford University, Harrowmere Council.
 GENERIC = frozenset(
     "board committee council article section chapter figure table appendix annex part step phase level state states "
-    "government company corporation corp inc ltd limited university college institute school department ministry agency "
-    "office court church bank hospital hall house street avenue road square park bridge station airport river lake sea ocean "
-    "island islands mountain mount valley city town village county province district region republic kingdom union north "
-    "south east west northern southern eastern western central note warning caution tip example figure page line item rule "
-    "option question answer user admin customer client team group project system service version internet web christmas "
-    "monday true false none null error empty earth sun moon bible constitution parliament senate congress cabinet library museum".split()
+    "government company corporation corp inc ltd limited university college institute school department ministry "
+    "agency office court church bank hospital hall house street avenue road square park bridge station airport river "
+    "lake sea ocean island islands mountain mount valley city town village county province district region republic "
+    "kingdom union central note warning caution tip example "
+    "figure page line item rule option question answer user admin customer client team group project system service "
+    "version internet web christmas monday true false none null error empty earth sun moon bible constitution "
+    "parliament senate congress cabinet library museum".split()
 )
 _STARTERS = FUNCTION | frozenset(
-    "yes well here now today yesterday tomorrow tonight meanwhile moreover furthermore besides instead perhaps maybe please "
-    "dear hello hi thanks thank first second third finally next later soon sometimes usually according during despite within "
-    "between among along across against several few none one two three four five six seven eight nine ten use see make take "
-    "set run open close click press check keep let given based using being having due like unlike near inside outside how what "
-    "nothing nobody everyone everybody someone somebody anyone anybody everything something anything half hardly rather "
-    "otherwise nevertheless nonetheless indeed likewise similarly compress summary re ok no not never only without through "
-    "throughout toward towards beyond beside below above down up out off back last new old good great early late kind best "
-    "regards sincerely sorry congratulations welcome instead either neither".split()
+    "yes well here now today yesterday tomorrow tonight meanwhile moreover furthermore besides instead perhaps maybe "
+    "please dear hello hi thanks thank first second third finally next later soon sometimes usually according during "
+    "despite within between among along across against several few none one two three four five six seven eight nine "
+    "ten use see make take set run open close click press check keep let given based using being having due like "
+    "unlike near inside outside how what nothing nobody everyone everybody someone somebody anyone anybody "
+    "everything something anything half hardly rather otherwise nevertheless nonetheless indeed likewise similarly "
+    "compress summary re ok no not never only without through throughout toward towards beyond beside below above "
+    "down up out off back last new old good great early late kind best regards sincerely sorry congratulations "
+    "welcome instead either neither".split()
 )
-_SHOUTED = frozenset("NOT AND OR BUT MUST NEVER NO ONLY NOTE WARNING IMPORTANT TODO FIXME OK THE ALL ANY IF DO IS ARE".split())
+_SHOUTED = frozenset(
+    "NOT AND OR BUT MUST NEVER NO ONLY NOTE WARNING IMPORTANT TODO FIXME OK THE ALL ANY IF DO IS ARE".split()
+)
 _VERBS = frozenset(
-    "is was were are has had have does did will would can could may might must shall should said says told and or who won "
-    "lost gave took went came made wrote became began left ran sold bought paid met led held built sent got found kept put "
-    "let cut saw knew thought felt brought taught caught fought sang spoke broke chose drove rose fell grew drew flew".split()
+    "is was were are has had have does did will would can could may might must shall should said says told and or "
+    "who won lost gave took went came made wrote became began left ran sold bought paid met led held built sent got "
+    "found kept put let cut saw knew thought felt brought taught caught fought sang spoke broke chose drove rose "
+    "fell grew drew flew".split()
 )
-_NOUN_ENDINGS = ("ing", "tion", "sion", "ment", "ness", "ity", "ance", "ence", "ism", "ship", "ure", "ers", "ors", "ly", "age")
+_NOUN_ENDINGS = (
+    "ing",
+    "tion",
+    "sion",
+    "ment",
+    "ness",
+    "ity",
+    "ance",
+    "ence",
+    "ism",
+    "ship",
+    "ure",
+    "ers",
+    "ors",
+    "ly",
+    "age",
+)
 _LINKS = frozenset("of de du da di del della la le van von der den ten ter al bin ibn el y".split())
 _ACRONYM = re.compile(r"[A-ZÀ-Þ0-9]*[A-ZÀ-Þ][A-ZÀ-Þ0-9]+(?:s|'s|’s)?$|(?:[A-Z]\.){2,}$")
 _LONGEST = 7  # words; a longer run is a title or shouting
@@ -131,7 +152,9 @@ def _is_name(words: Words, i: int, known: set[str], plain: set[str]) -> bool:
 
 
 def _shouted(words: Words, i: int) -> bool:
-    near = [words.text[words.starts[k] : words.ends[k]] for k in (i - 2, i - 1, i + 1, i + 2) if 0 <= k < len(words.words)]
+    near = [
+        words.text[words.starts[k] : words.ends[k]] for k in (i - 2, i - 1, i + 1, i + 2) if 0 <= k < len(words.words)
+    ]
     return sum(raw.isupper() and len(raw) > 1 for raw in near) > 1
 
 
@@ -140,7 +163,11 @@ def _is_subject(words: Words, i: int) -> bool:
     if i + 1 >= len(words.words) or words.gap(i + 1) != " ":
         return False
     after = words.words[i + 1]
-    return after in _VERBS or after.endswith("ed") or (after.endswith("s") and not after.endswith(("ss", "us")) and len(after) > 3)
+    return (
+        after in _VERBS
+        or after.endswith("ed")
+        or (after.endswith("s") and not after.endswith(("ss", "us")) and len(after) > 3)
+    )
 
 
 def _name(words: Words, run: list[int]) -> Found:

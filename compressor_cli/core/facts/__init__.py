@@ -7,22 +7,16 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compressor_cli.core.fact_check import (
-    KEPT,
-    LOST,
-    Outcome,
-    Side,
-    Status,
-    cue_outcomes,
-    exact_outcomes,
-    name_outcomes,
-    number_outcomes,
-)
-from compressor_cli.core.fact_code import code, urls
-from compressor_cli.core.fact_names import names
-from compressor_cli.core.fact_numbers import numbers
-from compressor_cli.core.fact_tokens import Found, split
-from compressor_cli.core.fact_words import Cue, cues, governs
+from compressor_cli.core.facts.check_code import exact_outcomes
+from compressor_cli.core.facts.check_cues import cue_outcomes
+from compressor_cli.core.facts.check_names import name_outcomes
+from compressor_cli.core.facts.check_numbers import number_outcomes
+from compressor_cli.core.facts.code import code, urls
+from compressor_cli.core.facts.cues import Cue, cues, governs
+from compressor_cli.core.facts.names import names
+from compressor_cli.core.facts.numbers import numbers
+from compressor_cli.core.facts.sides import KEPT, LOST, Outcome, Side, Status
+from compressor_cli.core.facts.tokens import Found, split
 
 KINDS = ("numbers", "negation", "names", "urls", "code")
 _URL_TYPES = frozenset(("url", "email", "path"))
@@ -31,7 +25,7 @@ _MODAL = frozenset(("must", "should", "may", "optional", "le", "ge", "lt", "gt")
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`parts` are the spans that must all survive for the fact to survive: `must` and `opened` of `must never be opened`.
+    """`parts` are the spans that must all survive for the fact to: `must` and `opened` of `must never be opened`.
 
     Facts with equal values mean the same.
     """
@@ -160,4 +154,3 @@ def _cue_fact(side: Side, cue: Cue) -> Fact:
     value = (cue.does[0], cue.number.value) if cue.number else governs(side.words, cue)
     kind = "modal" if cue.does[0] in _MODAL else "negation"
     return Fact("negation", kind, side.words.text[start:end], start, end, cue.parts, value)
-

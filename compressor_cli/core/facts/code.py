@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from compressor_cli.core.fact_tokens import Found, Words
+from compressor_cli.core.facts.tokens import Found, Words
 
-_URL = re.compile(r"(?:(?:https?|ftps?|file|ssh|git|s3|gs|wss?|postgres(?:ql)?|mysql|redis|mongodb|jdbc|mailto)://|www\.)[^\s<>\"'`|\\^{}]+", re.I)
+_URL = re.compile(
+    r"(?:(?:https?|ftps?|file|ssh|git|s3|gs|wss?|postgres(?:ql)?|mysql|redis|mongodb|jdbc|mailto)://|www\.)[^\s<>\"'`|\\^{}]+",
+    re.I,
+)
 _DOMAIN_PART = re.compile(r"@[\w-]+(?:\.[\w-]+)+")
 _LOCAL_PART = re.compile(r"[\w.+-]+$")
 _BREAKS = " \t\n\r\f\v\u00a0\"'`<>()[]{}|,;="
@@ -36,9 +39,9 @@ _QUOTES = {
 }
 _HUMP = re.compile(r"[a-z][A-Z]")
 _CALLED = re.compile(
-    r"\b(?:job|queue|service|package|module|branch|command|container|image|bucket|topic|pod|repo|repository|cluster|namespace|"
-    r"library|crate|plugin|workflow|pipeline|task|tag|label|key|host|volume|deployment|function|script|tool|index|stream) "
-    r"([a-z][a-z0-9]*(?:-[a-z0-9]+)+)(?![\w-])"
+    r"\b(?:job|queue|service|package|module|branch|command|container|image|bucket|topic|pod|repo|repository|cluster|key"
+    r"|namespace|library|crate|plugin|workflow|pipeline|task|tag|label|host|volume|deployment|function|script|tool|index"
+    r"|stream) ([a-z][a-z0-9]*(?:-[a-z0-9]+)+)(?![\w-])"
 )
 _CAMEL = re.compile(r"[a-z_]+[a-z0-9]*[A-Z]\w*$|(?!Mc|Mac|De|O|La|Di|Van)[A-Z][a-z0-9]+[A-Z][a-z0-9]\w*$")
 _MIXED = re.compile(r"(?=\w*\d)(?=\w*[a-z])(?:[a-z]{1,12}\d{1,6}(?:_\w+)?|(?=(?:\w*\d\w*[a-z]\w*\d))[a-z0-9]{6,})$")
@@ -55,7 +58,10 @@ def urls(words: Words) -> list[Found]:
             if local := _LOCAL_PART.search(text[max(0, match.start() - 64) : match.start()]):
                 found.append(_exact("email", text, match.start() - len(local.group()), match.end()))
     _claim(words, found)
-    found += _claim(words, [path for path in _slashed(words) if _is_path(text[path.start : path.end], text[path.start - 1 : path.start])])
+    found += _claim(
+        words,
+        [path for path in _slashed(words) if _is_path(text[path.start : path.end], text[path.start - 1 : path.start])],
+    )
     return found + _claim(words, [file for file in _dotted(words) if file.type != "identifier"])
 
 
@@ -85,8 +91,11 @@ def _slashed(words: Words) -> Iterator[Found]:
         start = slash.start()
         if start < end or words.taken[start]:
             continue
-        while start > end and slash.start() - start < _LONGEST_PATH and text[start - 1] not in _BREAKS and not (
-            text[start - 1] == ":" and text[start] != "\\" and not text[start - 2 : start - 1].isalpha()
+        while (
+            start > end
+            and slash.start() - start < _LONGEST_PATH
+            and text[start - 1] not in _BREAKS
+            and not (text[start - 1] == ":" and text[start] != "\\" and not text[start - 2 : start - 1].isalpha())
         ):
             start -= 1
         match = _SLASHED.match(text, start)
@@ -108,9 +117,15 @@ def _claim(words: Words, found: list[Found]) -> list[Found]:
 def _exact(kind: str, text: str, start: int, end: int) -> Found:
     """Without the punctuation that follows it in a sentence."""
     end = start + len(text[start:end].rstrip(".,:;!?'\"*_…"))
-    while end > start and text[end - 1] in ")]}" and text[start:end].count(text[end - 1]) > text.count("([{"[")]}".index(text[end - 1])], start, end):
+    while (
+        end > start
+        and text[end - 1] in ")]}"
+        and text[start:end].count(text[end - 1]) > text.count("([{"[")]}".index(text[end - 1])], start, end)
+    ):
         end = start + len(text[start : end - 1].rstrip(".,:;!?'\""))
-    return Found(kind, start, max(end, start + 1), ((start, max(end, start + 1)),), (kind, text[start : max(end, start + 1)]))
+    return Found(
+        kind, start, max(end, start + 1), ((start, max(end, start + 1)),), (kind, text[start : max(end, start + 1)])
+    )
 
 
 def _verbatim(kind: str, match: re.Match[str]) -> Found:
@@ -125,17 +140,23 @@ def _is_path(path: str, before: str) -> bool:
         return (path[1:3] == ":\\" or path.startswith("\\\\") or path.count("\\") > 1) and "\\n" not in path
     if path.startswith(("/", "~/", "./", "../")) or path[1:3] == ":/":
         segments = [segment for segment in path.split("/") if segment]
-        return len(segments) > 1 or (len(segments) == 1 and len(segments[0]) > 3 and before in ("", " ", "`", "\n", '"', "(", "'"))
+        return len(segments) > 1 or (
+            len(segments) == 1 and len(segments[0]) > 3 and before in ("", " ", "`", "\n", '"', "(", "'")
+        )
     segments = path.split("/")
     last = segments[-1]
-    if not all(segments[:-1]) or not segments[0][0].isalnum() and segments[0][0] not in "._@*":
+    if not all(segments[:-1]) or (not segments[0][0].isalnum() and segments[0][0] not in "._@*"):
         return False
     if "." in last and _FILE.fullmatch(last.rsplit(".", 1)[-1]):
         return True
     if "." in segments[0] and _DOMAIN.fullmatch(segments[0].rsplit(".", 1)[-1].split(":")[0]):
         return True
-    code_like = any(char in path for char in "_*@") or any(map(str.isdigit, path)) and segments[0].islower()
-    return (len(segments) > 3 or code_like or not last) and not any(segment.isdigit() for segment in segments) and len(segments[0]) > 1
+    code_like = any(char in path for char in "_*@") or (any(map(str.isdigit, path)) and segments[0].islower())
+    return (
+        (len(segments) > 3 or code_like or not last)
+        and not any(segment.isdigit() for segment in segments)
+        and len(segments[0]) > 1
+    )
 
 
 def _dotted(words: Words) -> Iterator[Found]:
@@ -157,7 +178,11 @@ def _dotted(words: Words) -> Iterator[Found]:
         if kind := _dotted_kind(parts):
             colon = kind == "url" or ":" not in whole.group()
             end = whole.end() if colon else whole.start() + whole.group().index(":")
-            yield _identifier(text, whole.start(), end) if kind == "identifier" else _exact(kind, text, whole.start(), end)
+            yield (
+                _identifier(text, whole.start(), end)
+                if kind == "identifier"
+                else _exact(kind, text, whole.start(), end)
+            )
 
 
 def _dotted_kind(parts: list[str]) -> str:
@@ -172,7 +197,13 @@ def _dotted_kind(parts: list[str]) -> str:
         return "url"
     if last[:1].isdigit() and not first.islower():
         return ""
-    if last[:1].isupper() and not any(char in first for char in "_") and first[:1].islower() and len(last) > 1 and last[1:].islower():
+    if (
+        last[:1].isupper()
+        and not any(char in first for char in "_")
+        and first[:1].islower()
+        and len(last) > 1
+        and last[1:].islower()
+    ):
         return ""
     return "identifier" if all(part[:1].isalpha() or part[:1] == "_" for part in parts) else ""
 
@@ -212,4 +243,10 @@ def _humps(words: Words) -> Iterator[int]:
 
 def _identifier(text: str, start: int, end: int) -> Found:
     raw = text[start:end]
-    return Found("identifier", start, end, ((start, end),), ("identifier", raw.removesuffix("()").removeprefix("self.").removeprefix("this.")))
+    return Found(
+        "identifier",
+        start,
+        end,
+        ((start, end),),
+        ("identifier", raw.removesuffix("()").removeprefix("self.").removeprefix("this.")),
+    )

@@ -1,0 +1,201 @@
+"""Which numbers another text keeps: values, however they are written."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+
+from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, bounded, changed_places, nearest, stands
+from compressor_cli.core.facts.tokens import Found
+from compressor_cli.core.facts.values import SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.words import FUNCTION
+
+_FALLING = re.compile(
+    r"\b(?:f[ae]ll|drop|declin|decreas|reduc|los[st]|lower|down|less|fewer|cost|weak|short|shr[aiu]nk|cut|slump|slip|minus|below|withdr)"
+)
+_MANY = 60  # of one number; what was said so often is not told apart
+_SOON = 60  # characters
+
+
+def number_outcomes(one: Side, other: Side) -> list[Outcome]:
+    theirs = [frozenset(keys_of(found)) for found in other.numbers]
+    mine = [frozenset((found.value, *found.also)) for found in one.numbers]
+    index: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for k, keys in enumerate(theirs):
+        for key in keys:
+            index[key].append(k)
+    matches = [{k for key in keys if key in index for k in index[key][:_MANY]} for keys in mine]
+    matched = {k for hits in matches for k in hits}
+    foreign = [k for k in range(len(other.numbers)) if k not in matched]
+    strange: defaultdict[str, list[Found]] = defaultdict(list)
+    for k in foreign:
+        strange[other.numbers[k].type].append(other.numbers[k])
+    anything = [other.numbers[k] for k in foreign]
+    result: list[Outcome] = []
+    for found, hits in zip(one.numbers, matches, strict=True):
+        if hits or _number_stands(one, other, found, index):
+            result.append(KEPT)
+        else:
+            result.append(nearest(one, other, found, strange.get(found.type, anything)))
+    _said_twice(one, other, matches, foreign, result)
+    changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
+    _crossed(one, other, matches, result)
+    return result
+
+
+def keys_of(found: Found) -> list[Hashable]:
+    keys = [found.value, *found.also]
+    for value in list(keys):
+        if isinstance(value, tuple) and value[0] == "date":
+            _, year, month, day = value
+            keys += [("date", y, m, d) for y in {year, None} for m in {month, None} for d in {day, None}]
+            if year:
+                keys.append(quantity(Decimal(year)))
+    return keys
+
+
+def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, list[int]]) -> bool:
+    value, text = found.value, one.words.text
+    assert isinstance(value, tuple)
+    raw = text[found.start : found.end]
+    if value[0] == "date" and value[1] and (value[2] or value[3]):
+        rest, year = ("date", None, value[2], value[3]), quantity(Decimal(value[1]))
+        if (
+            rest in index
+            and year in index
+            and not any(_year_of(other.numbers[k]) not in (None, value[1]) for k in index[rest])
+        ):
+            return True
+    falls = value[0] == "n" and value[1] > 0 and ("n", -value[1], value[2]) in index
+    if falls and _FALLING.search(one.words.lower, max(0, found.start - _SOON), found.end + _SOON // 2):
+        return True
+    if value == quantity(Decimal(1)) and not raw.isdigit() and _single(one, other, found):
+        return True
+    if value == quantity(Decimal(2)) and "both" in other.at:
+        return True
+    if value[0] == "day":
+        return any(name in other.at for name, day in WEEKDAYS.items() if day == value[1])
+    if value[0] == "many":
+        return stands(other, f"{value[1]}s") or stands(other, f"{value[1]:,}s") or stands(other, raw)
+    if value[0] == "version":
+        return stands(other, value[1].lstrip("v")) or stands(other, "v" + value[1])
+    return _merged(one, other, found)
+
+
+def _year_of(found: Found) -> int | None:
+    return found.value[1] if isinstance(found.value, tuple) and found.value[0] == "date" else None
+
+
+def _single(one: Side, other: Side, found: Found) -> bool:
+    """`one dog` is `a dog` or `single dog`."""
+    k = one.words.at(found.end)
+    after = stem(one.words.words[k]) if k < len(one.words.words) else ""
+    words = other.words.words
+    return any(
+        words[i - 1] in ("a", "an", "single", "sole", "each", "per") for i in other.stems.get(after, ())[:ENOUGH] if i
+    )
+
+
+def _merged(one: Side, other: Side, found: Found) -> bool:
+    """Where words between two facts were dropped, one may be read as a part of the other: 3 March 2020 people."""
+    parts = [one.words.text[a:b] for a, b in found.parts]
+    for i in other.at.get(one.words.words[min(one.words.at(found.parts[0][0]), len(one.words.words) - 1)], ())[:ENOUGH]:
+        start = other.words.starts[i] - (one.words.starts[one.words.at(found.parts[0][0])] - found.parts[0][0])
+        end = start
+        for part in parts:
+            while end > start and other.words.text[end : end + 1] in (" ", "-", "\u00a0"):
+                end += 1
+            if start < 0 or not other.words.text.startswith(part, end):
+                break
+            end += len(part)
+        else:
+            if bounded(other.words.text, start, end, False) and _covered(one, other, found, start, end):
+                return True
+    return False
+
+
+def _covered(one: Side, other: Side, number: Found, start: int, end: int) -> bool:
+    """Whether what stands there is not a number by itself, or one that took in a word from further on."""
+    k = bisect_right(other.numbers, start, key=lambda found: found.start) - 1
+    found = other.numbers[k] if k >= 0 and end <= other.numbers[k].end else None
+    if found is None:
+        return not other.words.taken[start]
+    if found.type in ("date", "time", "version"):
+        return True
+    before, rest = other.words.text[found.start : start].strip(), other.words.lower[end : found.end].split()
+    if before.isdigit() or (rest and rest[0].isdigit()):  # 687 760 nm
+        return True
+    soon = re.findall(r"\w+", one.words.lower[number.end : number.end + _SOON])
+    return bool(rest) and rest[-1] in soon and rest[-1] not in SCALES
+
+
+def _said_twice(one: Side, other: Side, matches: list[set[int]], foreign: list[int], result: list[Outcome]) -> None:
+    """Of a value that was said more often than it is kept, the others must have said the same thing."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, found in enumerate(one.numbers):
+        if matches[i]:
+            groups.setdefault(found.value, []).append(i)
+    units = {_unit_of(other.numbers[k]) for k in foreign}
+    for _value, members in groups.items():
+        hits = set().union(*(matches[i] for i in members[:ENOUGH]))
+        said = one.words.lower[one.numbers[members[0]].start : one.numbers[members[0]].end]
+        if len(members) <= max(len(hits), len(other.at.get(said, ()))) or len(members) > ENOUGH:
+            continue
+        about = {i: _neighbours(one, one.numbers[i]) for i in members}
+        left = list(members)
+        for k in sorted(hits):
+            near = _neighbours(other, other.numbers[k])
+            best = max(left, key=lambda i: len(about[i] & near))
+            left.remove(best)
+        kept = [i for i in members if i not in left]
+        for i in left:
+            if _unit_of(one.numbers[i]) in units:
+                rivals = [other.numbers[k] for k in foreign if _unit_of(other.numbers[k]) == _unit_of(one.numbers[i])]
+                result[i] = nearest(one, other, one.numbers[i], rivals)
+            elif one.numbers[i].type not in ("date", "time") and not any(about[i] & about[k] for k in kept):
+                result[i] = LOST
+
+
+def _unit_of(found: Found) -> tuple[str, Any]:
+    value = found.value
+    return found.type, value[2] if isinstance(value, tuple) and value[0] == "n" else None
+
+
+def _neighbours(side: Side, found: Found) -> set[str]:
+    """Stems of the words around a fact that say something."""
+    words = side.words
+    first, after = words.at(found.start), words.at(found.end)
+    near = [
+        words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
+    ]
+    return {stem(word) for word in near if word not in FUNCTION and not word[0].isdigit()}
+
+
+def _crossed(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:
+    """Two numbers of a kind that changed sides of something that stayed: Alice 5, Bob 7 and Alice 7, Bob 5."""
+    order = [
+        (other.numbers[next(iter(hits))].start, one.numbers[i].start, i)
+        for i, hits in enumerate(matches)
+        if len(hits) == 1
+    ]
+    now = Counter(start for start, _, _ in order)
+    there = {found.value: found.start for found in other.names}
+    here = Counter(found.value for found in one.names)
+    order += [
+        (there[name.value], name.start, -1) for name in one.names if name.value in there and here[name.value] == 1
+    ]
+    order = sorted(one_fact for one_fact in order if now[one_fact[0]] < 2)
+    before = {start: rank for rank, start in enumerate(sorted(start for _, start, _ in order))}
+    ranks = [before[start] for _, start, _ in order]
+    fixed = list(accumulate((rank == place for place, rank in enumerate(ranks)), initial=0))
+    for place, rank in enumerate(ranks):
+        i, j = order[place][2], order[rank][2]
+        swapped = place < rank and ranks[rank] == place and min(i, j) >= 0 and fixed[rank] > fixed[place]
+        if swapped and _unit_of(one.numbers[i]) == _unit_of(one.numbers[j]):
+            result[i] = "changed", one.words.text[one.numbers[j].start : one.numbers[j].end]
+            result[j] = "changed", one.words.text[one.numbers[i].start : one.numbers[i].end]

@@ -1,0 +1,329 @@
+"""Finds negations and modals with what they govern, and numbers that are limits.
+
+A `Cue` is a word or phrase that denies, forbids, allows, demands or limits. What it governs are the next words that
+say something; `near` reaches further, for a rewriting may put a word between: `did not get approval`, `not approved`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from compressor_cli.core.facts.tokens import Found, Span, Words
+from compressor_cli.core.facts.values import stem
+from compressor_cli.core.facts.words import (
+    AFTER_NUMBER,
+    APART,
+    AUXILIARY,
+    BOTH_SIDES,
+    CONJUNCTION,
+    DETERMINERS,
+    FILLERS,
+    FUNCTION,
+    IDIOMS,
+    LIMIT_ENDS,
+    LOOSE,
+    LOOSE_LIMITS,
+    LY_VERBS,
+    MODALS,
+    PLAIN,
+    PLAIN_LIMITS,
+    PRONOUNS,
+    RELATIVE,
+    SIGNS,
+    TWO_WORDS,
+)
+
+_SIGN_BEFORE = re.compile(r"(≤|<=|⩽|≥|>=|⩾|(?<![-=<])<|(?<![-=>])>) ?[~≈]?$")
+_ALLOWED = re.compile(r" (?:be |been )?(allowed|permitted)(?: to)?\b")
+_SYMBOL = re.compile(r"!=|!(?=[\w(`\"])|[≠¬∉∄⊄✗✘❌✕∅]")
+_NT = ("n't", "n’t")
+_NEEDED = frozenset("need needed required require necessary mandatory compulsory obligation".split())
+_REVERSED = {"gt": "le", "lt": "ge"}
+_BETWEEN_NOT = frozenset("be been get have contain last take cost weigh any is are".split())
+_BEFORE_NOT = frozenset("must may shall should can could will would do does did is are was were".split())
+_STOP = re.compile(r"[.;:!?,()\[\]{}|→⇒—]|\n[ \t]*(?:\n|[-*•#>\d])|\s[-–]\s")
+_JOINTS = frozenset((" ", "-", "/", "\n", "\u00a0"))
+_Limit = tuple[tuple[str, ...], Span, int, int]  # what it does, its span, its words
+_LONGEST = 8  # words between a cue and what it governs
+
+
+class Cue(NamedTuple):
+    """Word indices: the cue itself is first:stop, `governed` what it bears on, `near` what it may bear on.
+
+    `does`: everything that it can do. `loose`: only notation makes it a cue. A limit governs `number` instead.
+    """
+
+    does: tuple[str, ...]
+    first: int
+    stop: int
+    governed: tuple[int, ...]
+    near: tuple[int, ...]
+    parts: tuple[Span, ...]
+    number: Found | None = None
+    loose: bool = False
+
+
+def cues(words: Words, numbers: Iterable[Found], loose: bool = False) -> list[Cue]:
+    """Sorted. `loose`: also what can stand for a cue in compressed notation."""
+    found = list(_limits(words, numbers, loose))
+    busy = {k for cue in found for k in range(cue.first, cue.stop)}
+    found += _phrases(words, busy, PLAIN)
+    denied = {k for cue in found if not cue.number and words.words[cue.first] in DETERMINERS for k in cue.near}
+    found = [
+        cue
+        for cue in found
+        if cue.does[0] not in ("must", "may", "should") or not denied.intersection(cue.governed[:1])
+    ]
+    if loose:
+        busy |= {k for cue in found for k in range(cue.first, cue.stop)}
+        found += _phrases(words, busy - {k for cue in found if cue.does[0] == "neg" for k in (cue.first,)}, LOOSE)
+        found += _symbols(words)
+        found = [_unneeded(words, cue) for cue in found]
+    found.sort(key=lambda cue: (cue.first, cue.stop))
+    return found
+
+
+def _unneeded(words: Words, cue: Cue) -> Cue:
+    """`no visa needed` is not a denial only."""
+    if cue.does == ("neg",) and words.words[cue.first] in ("no", "not"):
+        for k in range(cue.stop, min(cue.stop + 4, len(words.words))):
+            if _STOP.search(words.gap(k)):
+                break
+            if words.words[k] in _NEEDED:
+                return cue._replace(does=("neg", "optional"))
+    return cue
+
+
+def _limits(words: Words, numbers: Iterable[Found], loose: bool) -> Iterator[Cue]:
+    for number in numbers:
+        i = words.at(number.start)
+        found = _limit_before(words, number, i, PLAIN_LIMITS) or _limit_after(words, number)
+        found = found or _limit_apart(words, i, loose)
+        if loose and not found:
+            found = _limit_before(words, number, i, LOOSE_LIMITS)
+        if found:
+            does, span, first, stop = _not_more(words, found)
+            parts = tuple(sorted((span, *number.parts)))
+            yield Cue(does, first, stop, (), (), parts, number)
+
+
+def _not_more(words: Words, limit: _Limit) -> _Limit:
+    """`must not be larger than 5` is at most 5, all of it one limit."""
+    does, (start, end), first, stop = limit
+    if does[0] not in _REVERSED:
+        return limit
+    k = words.at(start) - 1
+    if k < 0 or words.text[words.ends[k] : start] != " ":
+        return limit
+    while k > first - 4 and k > 0 and words.words[k] in _BETWEEN_NOT and words.gap(k) == " ":
+        k -= 1
+    if words.words[k] not in ("not", "never") and words.words[k][-3:] not in _NT:
+        return limit
+    if k and words.words[k - 1] in _BEFORE_NOT and words.gap(k) == " ":
+        k -= 1
+    return (_REVERSED[does[0]],), (words.starts[k], end), k, stop
+
+
+def _limit_before(words: Words, number: Found, i: int, table: dict[str, tuple[str, ...]]) -> _Limit | None:
+    text = words.text
+    if match := _SIGN_BEFORE.search(text, max(0, number.start - 4), number.start):
+        return (SIGNS[match[1]],), match.span(1), i, i
+    j = i
+    while j and i - j < 2 and words.words[j - 1] in FILLERS and " ".join(words.words[max(0, j - 2) : j]) not in table:
+        j -= 1
+    if not j or words.words[j - 1] not in LIMIT_ENDS or words.taken[words.starts[j - 1]]:
+        return None
+    if text[words.ends[j - 1] : words.starts[j] if j < i else number.start].strip(" -:~≈\n\u00a0") != "":
+        return None
+    for n in (4, 3, 2, 1):
+        phrase = " ".join(words.words[j - n : j]) if n <= j else ""
+        if phrase in table and not (phrase == "over" and _lasts(words, number, j - 1)):
+            return table[phrase], (words.starts[j - n], words.ends[j - 1]), j - n, j
+    return None
+
+
+def _limit_apart(words: Words, i: int, loose: bool) -> _Limit | None:
+    """The maximum speed is 80 km/h; loose also: max speed 80 km/h."""
+    for j in range(i - 1, max(-1, i - 5), -1):
+        if _STOP.search(words.gap(j + 1).replace(":", "")):
+            break
+        if words.words[j] in APART and (loose or words.words[j][-3:] == "mum") and not words.taken[words.starts[j]]:
+            return (APART[words.words[j]],), (words.starts[j], words.ends[j]), j, j + 1
+    return None
+
+
+def _lasts(words: Words, number: Found, over: int) -> bool:
+    """`over five years` is a limit after `for`, else the time that something took."""
+    value = number.value
+    time = isinstance(value, tuple) and value[-1] in ("s", "month")
+    return time and (
+        not over or words.words[over - 1] not in ("for", "than", "just", "of", "is", "was", "lasted", "takes", "took")
+    )
+
+
+def _limit_after(words: Words, number: Found) -> _Limit | None:
+    text, k = words.text, words.at(number.end)
+    if text[number.end : number.end + 1] == "+" and not text[number.end + 1 : number.end + 2].isalnum():
+        return ("ge", "gt"), (number.end, number.end + 1), k, k
+    for skip in (0, 1):
+        first = k + skip
+        if first < len(words.words) and words.words[first] in ("or", "and", "at", "max", "min", "maximum", "minimum"):
+            for n in (3, 2, 1):
+                phrase = " ".join(words.words[first : first + n])
+                if (
+                    first + n <= len(words.words)
+                    and phrase in AFTER_NUMBER
+                    and (not skip or phrase.startswith("or"))
+                    and not _STOP.search(words.gap(first)[:3].strip(","))
+                ):
+                    return (AFTER_NUMBER[phrase],), (words.starts[first], words.ends[first + n - 1]), first, first + n
+    return None
+
+
+def _phrases(words: Words, busy: set[int], table: dict[str, list[tuple[list[str], tuple[str, ...]]]]) -> Iterator[Cue]:
+    done = 0
+    places = [i for i, word in enumerate(words.words) if word in table]
+    if table is PLAIN:
+        places = sorted({*places, *(i for i in words.odd if words.words[i][-3:] in _NT)})
+    for i in places:
+        if i < done or i in busy or words.taken[words.starts[i]] or _means_else(words, i):
+            continue
+        does, stop = _longest(words, i, table)
+        if does:
+            cue = _cue(words, i, stop, does)._replace(loose=table is LOOSE)
+            done = cue.stop
+            yield cue
+
+
+def _longest(
+    words: Words, i: int, table: dict[str, list[tuple[list[str], tuple[str, ...]]]]
+) -> tuple[tuple[str, ...], int]:
+    word = words.words[i]
+    for phrase, does in table.get("not" if word[-3:] in _NT and word not in table else word, ()):
+        stop = i + len(phrase)
+        if words.words[i + 1 : stop] == phrase[1:] and all(words.gap(k) in _JOINTS for k in range(i + 1, stop)):
+            return does, stop
+    return (("neg",), i + 1) if word[-3:] in _NT else ((), i)
+
+
+def _means_else(words: Words, i: int) -> bool:
+    word, start = words.words[i], words.starts[i]
+    if word == "no":
+        return (
+            words.text[start + 2 : start + 4].strip(" ") == "." and words.text[start + 3 : start + 5].strip().isdigit()
+        )
+    if word in ("may", "none") and words.text[start].isupper():
+        return not words.begins_sentence(i)  # the month, and Python's None
+    if word == "should" and i + 1 < len(words.words) and words.begins_sentence(i):
+        return words.words[i + 1] in PRONOUNS  # should you wish
+    if word == "must":
+        return bool(i) and words.words[i - 1] == "a"
+    if word == "w":
+        return words.text[start + 1 : start + 2] != "/"
+    return word in ("whether", "not", "no") and any(
+        " ".join(words.words[k : k + 3]).startswith(tuple(IDIOMS)) for k in (i, i - 2) if k >= 0
+    )
+
+
+def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
+    main, word = does[0], words.words[first]
+    spans = [(words.starts[first], words.ends[stop - 1])]
+    if word in MODALS and stop == first + 1:  # must therefore not
+        for k in range(stop, min(stop + 3, len(words.words))):
+            if words.words[k] in ("not", "never") and not _STOP.search(words.gap(k)):
+                main, stop = MODALS[word], k + 1
+                does = (main,)
+                spans.append((words.starts[k], words.ends[k]))
+                break
+            if not words.words[k].endswith("ly") and words.words[k] not in (
+                "therefore",
+                "also",
+                "still",
+                "of",
+                "course",
+                "be",
+            ):
+                break
+    if main in ("neg", "forbid", "maynot") and (allowed := _ALLOWED.match(words.lower, words.ends[stop - 1])):
+        main, does = "forbid", ("forbid",)  # must never be allowed to
+        stop = words.at(allowed.end())
+        spans.append((allowed.start(1), allowed.end()))
+    wanted = 2 if word in TWO_WORDS else 1
+    governed = _ahead(words, stop, wanted)
+    near = _ahead(words, stop, 3, main, word)
+    if not governed:
+        governed = _behind(words, first, 1)
+        near = _behind(words, first, 3)
+    elif main in BOTH_SIDES or word[:4] in (
+        "deni",
+        "refu",
+        "reje",
+        "forb",
+        "proh",
+        "bann",
+        "fail",
+        "excl",
+        "exem",
+        "miss",
+    ):
+        near = (*near, *_behind(words, first, 3))
+    elif main == "only" and (
+        stop >= len(words.words) or _STOP.search(words.gap(stop)) or words.words[stop] in FUNCTION
+    ):
+        near = (*near, *_behind(words, first, 2))
+    elif word == "not" and first and words.gap(first) == " " and words.words[first - 1] not in FUNCTION:
+        near = (*near, first - 1)  # hardens not by drying
+    spans += [(words.starts[k], words.ends[k]) for k in governed]
+    return Cue(does, first, stop, governed, near, tuple(sorted(spans)))
+
+
+def _ahead(words: Words, k: int, wanted: int, does: str = "", cue: str = "", joined: bool = False) -> tuple[int, ...]:
+    """The next words that say something. With `does`, as far as that reaches: not into the next clause."""
+    found: list[int] = []
+    for i in range(k, min(k + _LONGEST + wanted, len(words.words))):
+        if _STOP.search(words.gap(i)) and not (joined and i == k):
+            break
+        word = words.words[i]
+        if word in FUNCTION or (word.endswith("ly") and word not in LY_VERBS and _goes_on(words, i + 1)):
+            if (
+                does
+                and found
+                and (word in CONJUNCTION or word in RELATIVE or (word in AUXILIARY and cue not in DETERMINERS))
+            ):
+                break
+            continue
+        found.append(i)
+        if len(found) == wanted:
+            break
+    return tuple(found)
+
+
+def _goes_on(words: Words, i: int) -> bool:
+    return i < len(words.words) and not _STOP.search(words.gap(i)) and words.words[i] not in FUNCTION
+
+
+def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
+    found: list[int] = []
+    for i in range(first - 1, max(first - 1 - _LONGEST, -1), -1):
+        if _STOP.search(words.gap(i + 1)):
+            break
+        if words.words[i] not in FUNCTION:
+            found.append(i)
+            if len(found) == wanted:
+                break
+    return tuple(sorted(found))
+
+
+def _symbols(words: Words) -> Iterator[Cue]:
+    for match in _SYMBOL.finditer(words.text):
+        i = words.at(match.end())
+        before = _behind(words, i, 2) if match.group() not in "!¬" else ()
+        near = (*_ahead(words, i, 3, "neg", joined=True), *before)
+        yield Cue(("neg", "instead", "except"), i, i, near[:1], near, (match.span(),))
+
+
+def governs(words: Words, cue: Cue) -> tuple[str, str]:
+    """What a cue does and the stem of what it does it to."""
+    return cue.does[0], stem(words.words[cue.governed[0]]) if cue.governed else ""

@@ -1,0 +1,191 @@
+"""The two texts that are compared, and what is asked of facts of any kind: do they stand there, and where."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Literal
+
+from compressor_cli.core.facts.cues import Cue
+from compressor_cli.core.facts.names import TITLES
+from compressor_cli.core.facts.tokens import Found, Words
+from compressor_cli.core.facts.values import stem
+from compressor_cli.core.facts.words import FUNCTION
+
+Status = Literal["kept", "changed", "lost"]
+Outcome = tuple[Status, str | None]
+ARTICLES = frozenset(("a", "an", "the"))
+_LONGEST_BETWEEN = 12  # words
+KEPT: Outcome = ("kept", None)
+LOST: Outcome = ("lost", None)
+ENOUGH = 50  # places at which a common word is looked up
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two texts with all that was found in it."""
+
+    words: Words
+    numbers: list[Found]
+    cues: list[Cue]
+    names: list[Found]
+    exact: list[Found]  # URLs, paths, identifiers, code and quotations
+
+    @cached_property
+    def at(self) -> dict[str, list[int]]:
+        """Where each word stands."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for i, word in enumerate(self.words.words):
+            places[word].append(i)
+        return dict(places)
+
+    @cached_property
+    def stems(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for word, found in self.at.items():
+            places.setdefault(stem(word), []).extend(found)
+        return places
+
+
+def stands(side: Side, text: str, exact_end: bool = False) -> bool:
+    """Whether `text` stands in `side` with bounds on both ends; `exact_end`: and a URL or path would end there."""
+    lower = text.lower()
+    first = re.search(r"\w+(?:['’]\w+)*", lower)
+    if first is None:
+        return lower in side.words.lower
+    other = side.words.lower
+    for i in side.at.get(first.group(), ()):
+        start = side.words.starts[i] - first.start()
+        end = start + len(lower)
+        if start >= 0 and other.startswith(lower, start) and bounded(other, start, end, exact_end):
+            return True
+    return False
+
+
+def bounded(text: str, start: int, end: int, exact_end: bool) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if after.isalnum() or after == "_" or ((before.isalnum() or before == "_") and text[start].isalnum()):
+        return False
+    if not exact_end:
+        return True
+    more = text[end + 1 : end + 2]
+    return (
+        not (after and after in "/?#=&%@~" and more.strip())
+        and not (after and after in ".:-" and more.isalnum())
+        and before not in "/.\\-@"
+    )
+
+
+def nearest(one: Side, other: Side, found: Found, rivals: Sequence[Found]) -> Outcome:
+    """The fact that stands, by its place in the text, where `found` did; rivals are in the order of the text."""
+    if not rivals:
+        return LOST
+    place = found.start * len(other.words.text) // max(len(one.words.text), 1)
+    k = bisect_left(rivals, place, key=lambda rival: rival.start)
+    nearest = min(rivals[max(0, k - 1) : k + 1], key=lambda rival: abs(rival.start - place))
+    return "changed", other.words.text[nearest.start : nearest.end]
+
+
+def changed_places(
+    one: Side,
+    other: Side,
+    mine: Sequence[Found],
+    theirs: Sequence[Found],
+    result: list[Outcome],
+    same: Callable[[int, int], bool],
+) -> None:
+    """A kept fact whose place, by the words on both sides, is held by another one that stood elsewhere before."""
+    if len(mine) == len(theirs) and all(same(i, i) for i in range(len(mine))):
+        return
+    _turned_round(one, other, mine, theirs, result)
+    here, there = _contexts(one, mine), _contexts(other, theirs)
+    if len(mine) == len(theirs):
+        pairs = [(i, i) for i in range(len(mine)) if here[i] and here[i] == there[i]]
+    else:
+        once, also_once = Counter(here), Counter(there)
+        places = {context: k for k, context in enumerate(there) if context and also_once[context] == 1}
+        pairs = [(i, places[context]) for i, context in enumerate(here) if context in places and once[context] == 1]
+    for i, k in pairs:
+        if result[i] != KEPT or same(i, k):
+            continue
+        before = [j for j in range(max(0, i - ENOUGH), min(len(mine), i + ENOUGH)) if same(j, k)]
+        if not before or (
+            not _in_one_list(one, mine, i, before[0])
+            and (len(mine) == len(theirs) or (len(before) == 1 and _inverted(i, before[0], k, len(theirs), same)))
+        ):
+            result[i] = "changed", other.words.text[theirs[k].start : theirs[k].end]
+
+
+def _turned_round(
+    one: Side, other: Side, mine: Sequence[Found], theirs: Sequence[Found], result: list[Outcome]
+) -> None:
+    """Two facts that exchanged the words between them, or the words next to them: 23 women, 17 men."""
+    once = Counter(found.value for found in mine)
+    places = {found.value: k for k, found in enumerate(theirs)}
+    twice = Counter(found.value for found in theirs)
+    known = [i for i, found in enumerate(mine) if once[found.value] == 1 and twice[found.value] == 1]
+    sides = {i: (_next_to(one, mine[i]), _next_to(other, theirs[places[mine[i].value]])) for i in known}
+    for i, j in pairwise(known):
+        a, b = mine[i], mine[j]
+        x, y = theirs[places[a.value]], theirs[places[b.value]]
+        between = _between(one, a, b)
+        turned = bool(between) and y.start < x.start and between == _between(other, y, x)
+        turned = turned and not _in_one_list(one, mine, i, j)
+        (before_a, before_x), (before_b, before_y) = sides[i], sides[j]
+        for side in (0, 1):
+            was, now = (before_a[side], before_b[side]), (before_x[side], before_y[side])
+            turned = turned or (all(was) and was[0] != was[1] and was == now[::-1])
+        if turned and a.type == b.type:
+            result[i], result[j] = ("changed", _text(one, b)), ("changed", _text(one, a))
+
+
+def _text(side: Side, found: Found) -> str:
+    return side.words.text[found.start : found.end]
+
+
+def _between(side: Side, a: Found, b: Found) -> list[str]:
+    words = side.words.words[side.words.at(a.end) : side.words.at(b.start)]
+    return [stem(word) for word in words if word not in ARTICLES] if len(words) < _LONGEST_BETWEEN else []
+
+
+def _next_to(side: Side, found: Found) -> tuple[str, str]:
+    """The stems of the words before and after, where they say something."""
+    words = side.words
+    first, after = words.at(found.start) - 1, words.at(found.end)
+    near = [words.words[k] if 0 <= k < len(words.words) else "" for k in (first, after)]
+    before, behind = ("" if not word or word in FUNCTION or word[0].isdigit() else stem(word) for word in near)
+    return before, behind
+
+
+def _inverted(i: int, before: int, k: int, count: int, same: Callable[[int, int], bool]) -> bool:
+    """Fact `before` now stands at k; is fact i on the other side of it than it was?"""
+    places = [m for m in range(max(0, k - ENOUGH), min(count, k + ENOUGH)) if same(i, m)]
+    return bool(places) and all((m < k) != (i < before) for m in places)
+
+
+def _contexts(side: Side, facts: Sequence[Found]) -> list[tuple[str, str] | None]:
+    words = side.words
+    inside = {k for found in facts for k in range(words.at(found.start), words.at(found.end))}
+    contexts: list[tuple[str, str] | None] = []
+    for found in facts:
+        first, after = words.at(found.start), words.at(found.end)
+        while first and words.words[first - 1] in TITLES and first - 1 not in inside:
+            first -= 1
+        left = "" if not first else "#" if first - 1 in inside else words.words[first - 1]
+        right = "" if after >= len(words.words) else "#" if after in inside else words.words[after]
+        contexts.append((left, right) if left.strip("#") or right.strip("#") else None)
+    return contexts
+
+
+def _in_one_list(side: Side, facts: Sequence[Found], i: int, j: int) -> bool:
+    """`Alice and Bob` may change places, but not where others belong to them respectively."""
+    first, last = sorted((i, j))
+    if last - first > 10 or "respectively" in side.words.lower:
+        return False
+    gaps = (side.words.text[facts[k].end : facts[k + 1].start].strip().lower() for k in range(first, last))
+    return all(gap in ("and", "or", ",", "&", ", and", ", or", "/", "+", ";", "nor") for gap in gaps)
