@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,14 +26,27 @@ class FactStatus:
 
 @dataclass(frozen=True, slots=True)
 class FactReport:
-    """`fidelity` is kept / all, 1.0 where there are no facts; `by_kind` has the kinds that occur."""
+    """In the order of the original."""
 
     facts: tuple[FactStatus, ...]
-    fidelity: float
-    by_kind: dict[str, float]
+
+    @property
+    def fidelity(self) -> float:
+        """kept / all; 1.0 where there are no facts."""
+        return _share_kept(self.facts)
+
+    @property
+    def by_kind(self) -> dict[str, float]:
+        """Of the kinds that the original has facts of."""
+        kinds = dict.fromkeys(fact.kind for fact in self.facts)
+        return {kind: _share_kept([fact for fact in self.facts if fact.kind == kind]) for kind in kinds}
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"facts": [asdict(fact) for fact in self.facts]}
+        return {"fidelity": self.fidelity, "by_kind": self.by_kind, "facts": [asdict(fact) for fact in self.facts]}
+
+
+def _share_kept(facts: Sequence[FactStatus]) -> float:
+    return round(sum(fact.status == "kept" for fact in facts) / len(facts), 4) if facts else 1.0
 
 
 @dataclass(frozen=True, slots=True)

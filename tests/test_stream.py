@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def run(data: bytes, sizes: list[int], **options: object) -> tuple[list[Receipt]
         receipts.append(receipt)
         texts.append(text)
 
-    summary = compress_stream(CompressSettings(**options), reader(data, sizes), write)  # type: ignore[arg-type]
+    summary = compress_stream(CompressSettings(**options), reader(data, sizes), write)
     assert summary.windows == len(receipts)
     assert summary.tokens_in == sum(receipt.tokens_in for receipt in receipts)
     return receipts, "".join(texts)
@@ -60,7 +61,7 @@ def long(samples: Path) -> str:
 
 
 @given(sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=5))
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_how_it_arrives_makes_no_difference(sizes: list[int], long: str) -> None:
     data = ("Ünal: " + long).encode()
     receipts, text = run(data, sizes, rate=0.6, protect="none")
@@ -121,11 +122,12 @@ def test_the_first_output_comes_before_the_input_ends(long: str) -> None:
     assert process.stdin and process.stdout
     process.stdin.write(long.encode())
     process.stdin.flush()
-    first = process.stdout.read1(10_000)
+    first = os.read(process.stdout.fileno(), 10_000)
     assert b"Harbourlight" in first
     process.stdin.close()
     rest = process.stdout.read()
     assert process.wait(30) == 0
+    process.stdout.close()
     assert first + rest == run(long.encode(), [999])[1].encode()
 
 
@@ -134,11 +136,12 @@ def test_an_interruption_leaves_what_was_written(long: str) -> None:
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(long.encode())
     process.stdin.flush()
-    first = process.stdout.read1(10_000)
+    first = os.read(process.stdout.fileno(), 10_000)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    rest, told = process.stdout.read(), process.stderr.read().decode()
-    assert process.wait(30) == 130
+    rest, errors = process.communicate(timeout=30)
+    told = errors.decode()
+    assert process.returncode == 130
     assert told.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in told
     assert run(long.encode(), [999])[1].encode().startswith(first + rest)
@@ -148,9 +151,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(long: str) -> None:
     process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin and process.stdout and process.stderr
     process.stdout.close()
-    process.stdin.write(long.encode() * 3)
+    process.stdin.write(long.encode())
     process.stdin.close()
-    told = process.stderr.read().decode()
+    with process.stderr as stderr:
+        told = stderr.read().decode()
     assert process.wait(60) == 141
     assert "Traceback" not in told and "error" not in told
 

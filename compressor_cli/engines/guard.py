@@ -31,7 +31,8 @@ class Guard:
         self.units = np.zeros(len(document.units), dtype=bool)
         self.lines: set[int] = set()  # lines of which something must be kept: a fact stands in their prefix
         self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}  # units by fact, as ranges
-        spans = [(f.start, f.end, f.parts) for f in find_facts(text, kinds)] if kinds else []
+        # All kinds are looked for, here and below: the receipt asks for the same again, and that is remembered.
+        spans = [(f.start, f.end, f.parts) for f in find_facts(text) if f.kind in kinds] if kinds else []
         spans += [(m.start(), m.end(), (m.span(),)) for p in patterns for m in p.finditer(text) if m.group().strip()]
         for start, end, parts in spans:
             held = [units for part in parts if (units := self._place(*part)) is not None]
@@ -59,9 +60,14 @@ class Guard:
         return line.start, line.start
 
     def lost(self, compressed: str) -> list[tuple[int, int]]:
-        """Facts, by their offsets in the text, that `compressed` does not state any more."""
-        report = check_facts(self._text, compressed, kinds=self._kinds, patterns=self._patterns)
-        gone = ((fact.start, fact.end) for fact in report.facts if fact.status != "kept")
+        """Facts, by their offsets in the text, that `compressed` does not state any more, or turns round."""
+        report = check_facts(self._text, compressed, patterns=self._patterns)
+        protected = (*self._kinds, "pattern")
+        gone = [(f.start, f.end) for f in report.facts if f.status != "kept" and f.kind in protected]
+        for span in gone:  # a word that only the result negates is no fact of the text, and as wrong
+            place = self._place(*span) if span not in self._spans else None
+            if place is not None and place[0] < place[1]:
+                self._spans[span] = [place]
         return [span for span in gone if span in self._spans]
 
     def widened(self, must: Bools, lost: Sequence[tuple[int, int]], reach: int) -> Bools:

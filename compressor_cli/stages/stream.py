@@ -63,7 +63,8 @@ def compress_stream(
             continue
         refused, held = None, 0
         text = receipt.compressed
-        if waiting.endswith(("\n\n", "\r\n\r\n")) and count(text + "\n") <= receipt.rate * receipt.tokens_in:
+        blank = waiting.endswith(("\n\n", "\r\n\r\n")) and not text.endswith(("\n\n", "\r\n\r\n"))
+        if blank and count(text + "\n") <= receipt.rate * receipt.tokens_in:
             text += "\n"
         write(receipt, text)
         windows, tokens_in, tokens_out = windows + 1, tokens_in + receipt.tokens_in, tokens_out + count(text)
