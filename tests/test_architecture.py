@@ -140,7 +140,9 @@ def test_the_package_alone_loads_nothing() -> None:
 
 
 def test_public_names() -> None:
-    assert set(compressor_cli.__all__) == {"Receipt", "__version__", "compress", "materialize_hf_chat_dataset"}
+    assert set(compressor_cli.__all__) == {
+        "Receipt", "__version__", "check_facts", "compress", "expand", "materialize_hf_chat_dataset"
+    }  # fmt: skip
     assert set(dir(compressor_cli)) == set(compressor_cli.__all__)
     assert all(callable(getattr(compressor_cli, name)) for name in compressor_cli.__all__ if name != "__version__")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -29,10 +29,12 @@ class Guard:
         self._ends = [unit.end for unit in document.units]
         self._line_starts = [line.offsets[0] for line in document.lines]
         self.units = np.zeros(len(document.units), dtype=bool)
+        self.beside = self.units.copy()  # behind a bare number: `two` alone says little
         self.lines: set[int] = set()  # lines of which something must be kept: a fact stands in their prefix
         self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}  # units by fact, as ranges
         # All kinds are looked for, here and below: the receipt asks for the same again, and that is remembered.
-        spans = [(f.start, f.end, f.parts) for f in find_facts(text) if f.kind in kinds] if kinds else []
+        facts = [fact for fact in find_facts(text) if fact.kind in kinds] if kinds else []
+        spans = [(fact.start, fact.end, fact.parts) for fact in facts]
         spans += [(m.start(), m.end(), (m.span(),)) for p in patterns for m in p.finditer(text) if m.group().strip()]
         for start, end, parts in spans:
             held = [units for part in parts if (units := self._place(*part)) is not None]
@@ -40,6 +42,10 @@ class Guard:
                 self._spans.setdefault((start, end), []).extend(held)
                 for first, stop in held:
                     self.units[first:stop] = True
+        for fact in facts:
+            place = self._place(fact.start, fact.end) if fact.type == "number" else None
+            if place and place[1] > place[0] and not document.units[place[1] - 1].tail:
+                self.beside[place[1] : place[1] + 1] = True
 
     def __bool__(self) -> bool:
         return bool(self._spans)

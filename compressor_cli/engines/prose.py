@@ -75,6 +75,7 @@ def compress_prose(
         warnings.append("the query shares no word with the text: compressed as without it")
     chooser = Chooser(document, scorer, count, bearing=bearing, marker=options.omission_marker)
     guard = Guard(text, document, options.kinds, options.patterns)
+    chooser.prefer(guard.beside)
     must = _must_keep(chooser, guard)
     needed = chooser.size(must) if guard else fixed
     if not given and guard:

@@ -64,6 +64,7 @@ def cue_outcomes(one: Side, other: Side) -> tuple[list[Outcome], list[Turned]]:
     every = _by_stem(one, other)
     tables = {True: every, False: _without(other, every, verbs) if verbs else every}
     wanted = Counter(_asked(one, cue) for cue in one.cues if not cue.number)
+    owners = _owners(one, other)
     known: dict[tuple[str, ...], int] = {}
     used: set[int] = set()
     result: list[Outcome] = []
@@ -73,7 +74,7 @@ def cue_outcomes(one: Side, other: Side) -> tuple[list[Outcome], list[Turned]]:
             continue
         asked = _asked(one, cue)
         if asked not in known:
-            known[asked] = _use(one, other, cue, _hits(asked, tables[_denial(one, cue) is not None]), used)
+            known[asked] = _use(one, other, cue, _hits(other, asked, tables[_denial(one, cue) is not None], owners), used)
         if known[asked]:
             result.append(_enough(one, other, cue, known[asked], wanted[asked]))
         else:
@@ -162,10 +163,45 @@ def _asked(one: Side, cue: Cue) -> tuple[str, ...]:
     return cue.does[0], *(stem(words[k]) for k in places or cue.governed)
 
 
-def _hits(asked: tuple[str, ...], by_stem: dict[str, list[Cue]]) -> list[Cue]:
+def _said(side: Side, cue: Cue) -> tuple[str, str]:
+    """A cue in its own words, n't being not, and the stem of what it governs."""
+    words = ["not" if word.endswith(("n't", "n’t")) else word for word in side.words.words[cue.first : cue.stop]]
+    return " ".join(words), "" if cue.loose else governs(side.words, cue)[1]
+
+
+def _owners(one: Side, other: Side) -> dict[tuple[str, str], set[tuple[str, ...]]]:
+    """What cues of the other text stand for that the original has too, in the same words and as often.
+
+    Nobody asks for a word that is a cue only in notation, and was no cue where the original says it.
+    """
+    owners: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    now, before = Counter(_said(other, cue) for cue in other.cues if not cue.number), Counter[tuple[str, str]]()
+    cued = set()
+    for cue in one.cues:
+        cued.update(range(cue.first, cue.stop))
+        if not cue.number:
+            said = _said(one, cue)
+            before[said] += 1
+            owners.setdefault(said, set()).add(_asked(one, cue))
+    for said in now:
+        if not said[1] and said[0] in one.at:
+            free = [k for k in one.at[said[0]] if k not in cued]
+            before[said] += len(free)
+            if free:
+                owners.setdefault(said, set())
+    return {said: asked for said, asked in owners.items() if now[said] <= before[said]}
+
+
+def _hits(
+    other: Side,
+    asked: tuple[str, ...],
+    by_stem: dict[str, list[Cue]],
+    owners: dict[tuple[str, str], set[tuple[str, ...]]],
+) -> list[Cue]:
     keeps = KEEPS.get(asked[0], asked[:1])
     for word in asked[1:]:
         hits = [hit for hit in by_stem.get(word, ()) if any(does in keeps for does in hit.does)]
+        hits = [hit for hit in hits if asked in owners.get(_said(other, hit), (asked,))]
         if hits:
             return hits
     return []
@@ -210,7 +246,7 @@ def _stand_in(
     if does in ("neg", "maynot", "forbid", "weak") and word and _opposite(one, other, word):
         return KEPT
     if governed in other.stems:
-        if _second_word(one, other, cue, by_stem):
+        if _second_word(one, other, cue, by_stem, used):
             return KEPT
         there = next((hit for hit in by_stem.get(governed, ()) if hit.does[0] != does), None)
         if there is None:
@@ -311,7 +347,7 @@ def _opposite(one: Side, other: Side, word: str) -> bool:
     return any(stem(before + word) in other.stems for before in _UN) or word + "less" in other.at
 
 
-def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]]) -> bool:
+def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]], used: set[int]) -> bool:
     """`does not accept cash` kept as `no cash`: the cue went to the next word that it bore on anyway."""
     keeps = KEEPS.get(cue.does[0], cue.does)
     words = one.words.words
@@ -321,6 +357,7 @@ def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]]
         for hit in by_stem.get(stem(words[k]), ())[:ENOUGH]:
             if (
                 any(does in keeps for does in hit.does)
+                and id(hit) not in used
                 and hit.governed
                 and stem(other.words.words[hit.governed[0]]) == stem(words[k])
             ):

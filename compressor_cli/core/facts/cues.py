@@ -41,7 +41,7 @@ _SYMBOL = re.compile(r"!=|!(?=[\w(`\"])|[≠¬∉∄⊄✗✘❌✕∅]")
 _NT = ("n't", "n’t")
 _NEEDED = frozenset("need needed required require necessary mandatory compulsory obligation".split())
 _REVERSED = {"gt": "le", "lt": "ge"}
-_BETWEEN_NOT = frozenset("be been get have contain last take cost weigh any is are".split())
+_BETWEEN_NOT = frozenset("be been get have contain last take cost weigh any is are for by at in".split())
 _BEFORE_NOT = frozenset("must may shall should can could will would do does did is are was were".split())
 _STOP = re.compile(r"[.;:!?,()\[\]{}|→⇒—]|\n[ \t]*(?:\n|[-*•#>\d])|\s[-–]\s")
 _JOINTS = frozenset((" ", "-", "/", "\n", "\u00a0"))
