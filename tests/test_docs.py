@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ def test_cli_page_is_fresh_at_any_width(columns: str, monkeypatch: pytest.Monkey
 
 def test_every_command_stands_in_the_cli_page() -> None:
     text = (REPO / "docs" / "cli.md").read_text(encoding="utf-8")
-    for command in ("scc compress", "scc tokens", "scc data pull", "scc train", "scc doctor"):
-        assert f"\n## {command}\n" in text
+    for command in ("compress", "expand", "check", "bench compress", "tokens", "data pull", "train", "doctor"):
+        assert f"\n## scc {command}\n" in text
     assert "`SCC_COMPRESS__RATE`" in text
 
 
@@ -107,8 +108,7 @@ def test_the_python_of_the_pages_runs(work: Path) -> None:
         assert result.attempted and not result.failed, page
 
 
-def test_the_doctests_of_the_package_run() -> None:
-    import compressor_cli.engines.compress as module
-
-    result = doctest.testmod(module)
+@pytest.mark.parametrize("name", ["engines.compress", "engines.expand", "core.facts"])
+def test_the_doctests_of_the_package_run(name: str) -> None:
+    result = doctest.testmod(import_module(f"compressor_cli.{name}"))
     assert result.attempted and not result.failed

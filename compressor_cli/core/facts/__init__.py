@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from operator import attrgetter
+from typing import Any
 
 from compressor_cli.core.facts.check_code import exact_outcomes
 from compressor_cli.core.facts.check_cues import cue_outcomes
@@ -15,13 +16,12 @@ from compressor_cli.core.facts.code import code, urls
 from compressor_cli.core.facts.cues import Cue, cues, governs
 from compressor_cli.core.facts.names import names
 from compressor_cli.core.facts.numbers import numbers
-from compressor_cli.core.facts.sides import KEPT, LOST, Outcome, Side
+from compressor_cli.core.facts.sides import KEPT, LOST, Side, Status
 from compressor_cli.core.facts.tokens import Found, split
-from compressor_cli.records import FactReport, FactStatus
 
 KINDS = ("numbers", "negation", "names", "urls", "code")
+_place = attrgetter("start", "end")
 _URL_TYPES = frozenset(("url", "email", "path"))
-_REMEMBERED = 1_000_000  # characters; a text is read again and again while it is compressed
 _MODAL = frozenset(("must", "should", "may", "optional", "le", "ge", "lt", "gt"))
 
 
@@ -41,55 +41,88 @@ class Fact:
     value: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class FactStatus:
+    """`found` is what stands in its place where a fact was changed, as far as that can be told."""
+
+    kind: str
+    type: str
+    text: str
+    start: int
+    end: int
+    status: Status
+    found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactReport:
+    """In the order of the original."""
+
+    facts: tuple[FactStatus, ...]
+
+    @property
+    def fidelity(self) -> float:
+        return _fidelity(self.facts)
+
+    @property
+    def by_kind(self) -> dict[str, float]:
+        """Of the kinds that the original has facts of."""
+        kinds = dict.fromkeys(fact.kind for fact in self.facts)
+        return {kind: _fidelity([fact for fact in self.facts if fact.kind == kind]) for kind in kinds}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"fidelity": self.fidelity, "by_kind": self.by_kind, "facts": [asdict(fact) for fact in self.facts]}
+
+
 def find_facts(text: str, kinds: Collection[str] = KINDS) -> list[Fact]:
     """Sorted by where they start. What is an address or an identifier holds no other facts; quotations do."""
-    return [fact for fact, _ in _facts(_side(text, kinds), kinds)]
+    side = _side(text, kinds)
+    facts = [_fact(text, kind, found) for kind, found, _ in _found(side, kinds)]
+    facts += (_cue_fact(side, cue) for cue in side.cues)
+    return sorted(facts, key=_place)
 
 
 def check_facts(
     original: str, compressed: str, *, kinds: Collection[str] = KINDS, patterns: Sequence[re.Pattern[str]] = ()
 ) -> FactReport:
-    """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is,
-    up to white space.
+    """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is.
 
     A word that only `compressed` negates is told as a negation that changed: the original says the opposite.
 
     >>> report = check_facts("The valve must not be opened above 5 bar.", "Valve: must be opened >5 bar.")
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
-    [('must not be opened', 'lost')]
+    [('must not be opened', 'changed')]
     """
     one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
-    said, turned = cue_outcomes(one, other)
     outcomes = {
         "numbers": number_outcomes(one, other) if "numbers" in kinds else [],
-        "negation": said,
-        "names": name_outcomes(one, other) if "names" in kinds else [],
+        "names": name_outcomes(one, other),
         "exact": exact_outcomes(one, other),
     }
-    found = [_status(fact, outcomes[group][i]) for fact, (group, i) in _facts(one, kinds)]
+    facts = [
+        FactStatus(kind, found.type, original[found.start : found.end], found.start, found.end, *outcomes[group][i])
+        for kind, found, (group, i) in _found(one, kinds)
+    ]
+    said, turned = cue_outcomes(one, other)
+    for cue, outcome in zip(one.cues, said, strict=True):
+        kind, start, end = _cue_type(cue), *_cue_span(cue)
+        facts.append(FactStatus("negation", kind, original[start:end], start, end, *outcome))
     for word in turned:
         text = original[word.start : word.end]
-        found.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
-    spaced = " ".join(compressed.split()) if patterns else ""
+        facts.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
     for pattern in patterns:
         for match in pattern.finditer(original):
             if match.group():
-                status = KEPT if " ".join(match.group().split()) in spaced else LOST
-                found.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
-    return FactReport(tuple(sorted(found, key=lambda fact: (fact.start, fact.end))))
+                status = KEPT if match.group() in compressed else LOST
+                facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
+    return FactReport(tuple(sorted(facts, key=_place)))
 
 
-def _status(fact: Fact, outcome: Outcome) -> FactStatus:
-    return FactStatus(fact.kind, fact.type, fact.text, fact.start, fact.end, *outcome)
+def _fidelity(facts: Sequence[FactStatus]) -> float:
+    return sum(fact.status == "kept" for fact in facts) / len(facts) if facts else 1.0
 
 
 def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:
-    if len(text) > _REMEMBERED:
-        return _read(text, frozenset(kinds), loose)
-    return _remembered(text, frozenset(kinds), loose)
-
-
-def _read(text: str, kinds: frozenset[str], loose: bool) -> Side:
     """Everything is looked for in the order in which a finder may take what others would misread."""
     words = split(text)
     exact = urls(words) + code(words)
@@ -103,22 +136,13 @@ def _read(text: str, kinds: frozenset[str], loose: bool) -> Side:
     )
 
 
-_remembered = lru_cache(maxsize=4)(_read)
-
-
-def _facts(side: Side, kinds: Collection[str]) -> list[tuple[Fact, tuple[str, int]]]:
-    """Each with the list that its outcome is in, and the place in it."""
-    text = side.words.text
-    found: list[tuple[Fact, tuple[str, int]]] = []
+def _found(side: Side, kinds: Collection[str]) -> Iterator[tuple[str, Found, tuple[str, int]]]:
+    """The kind of each fact but the negations, and the list and place of its outcome."""
     for group, members in (("numbers", side.numbers), ("names", side.names), ("exact", side.exact)):
-        for i, one in enumerate(members):
-            kind = ("urls" if one.type in _URL_TYPES else "code") if group == "exact" else group
+        for i, found in enumerate(members):
+            kind = ("urls" if found.type in _URL_TYPES else "code") if group == "exact" else group
             if kind in kinds:
-                found.append((_fact(text, kind, one), (group, i)))
-    if "negation" in kinds:
-        found += ((_cue_fact(side, cue), ("negation", i)) for i, cue in enumerate(side.cues))
-    found.sort(key=lambda one: (one[0].start, one[0].end))
-    return found
+                yield kind, found, (group, i)
 
 
 def _fact(text: str, kind: str, found: Found) -> Fact:
@@ -126,7 +150,14 @@ def _fact(text: str, kind: str, found: Found) -> Fact:
 
 
 def _cue_fact(side: Side, cue: Cue) -> Fact:
-    start, end = cue.parts[0][0], max(stop for _, stop in cue.parts)
+    start, end = _cue_span(cue)
     value = (cue.does[0], cue.number.value) if cue.number else governs(side.words, cue)
-    kind = "modal" if cue.does[0] in _MODAL else "negation"
-    return Fact("negation", kind, side.words.text[start:end], start, end, cue.parts, value)
+    return Fact("negation", _cue_type(cue), side.words.text[start:end], start, end, cue.parts, value)
+
+
+def _cue_span(cue: Cue) -> tuple[int, int]:
+    return cue.parts[0][0], max(stop for _, stop in cue.parts)
+
+
+def _cue_type(cue: Cue) -> str:
+    return "modal" if cue.does[0] in _MODAL else "negation"

@@ -74,7 +74,9 @@ def cue_outcomes(one: Side, other: Side) -> tuple[list[Outcome], list[Turned]]:
             continue
         asked = _asked(one, cue)
         if asked not in known:
-            known[asked] = _use(one, other, cue, _hits(other, asked, tables[_denial(one, cue) is not None], owners), used)
+            known[asked] = _use(
+                one, other, cue, _hits(other, asked, tables[_denial(one, cue) is not None], owners), used
+            )
         if known[asked]:
             result.append(_enough(one, other, cue, known[asked], wanted[asked]))
         else:
@@ -157,10 +159,10 @@ def _by_stem(one: Side, other: Side) -> dict[str, list[Cue]]:
 
 
 def _asked(one: Side, cue: Cue) -> tuple[str, ...]:
-    """What the cue does, and the stems to which another cue may do it: of `no member voted` both."""
+    """What the cue does, by which verb, and the stems to which another cue may do it: of `no member voted` both."""
     words = one.words.words
     places = cue.near if words[cue.first] in DETERMINERS else cue.governed[:1]
-    return cue.does[0], *(stem(words[k]) for k in places or cue.governed)
+    return cue.does[0], _denial(one, cue) or "", *(stem(words[k]) for k in places or cue.governed)
 
 
 def _said(side: Side, cue: Cue) -> tuple[str, str]:
@@ -199,7 +201,7 @@ def _hits(
     owners: dict[tuple[str, str], set[tuple[str, ...]]],
 ) -> list[Cue]:
     keeps = KEEPS.get(asked[0], asked[:1])
-    for word in asked[1:]:
+    for word in asked[2:]:
         hits = [hit for hit in by_stem.get(word, ()) if any(does in keeps for does in hit.does)]
         hits = [hit for hit in hits if asked in owners.get(_said(other, hit), (asked,))]
         if hits:
@@ -344,7 +346,10 @@ def _opposite(one: Side, other: Side, word: str) -> bool:
     governed = stem(word)
     if any(found in other.stems and found not in one.stems for found in _OPPOSITE.get(governed, ())):
         return True
-    return any(stem(before + word) in other.stems for before in _UN) or word + "less" in other.at
+    turned = [(before, stem(before + word)) for before in _UN]
+    return word + "less" in other.at or any(
+        found != before and found in other.stems and found not in one.stems for before, found in turned
+    )
 
 
 def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]], used: set[int]) -> bool:
@@ -358,6 +363,7 @@ def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]]
             if (
                 any(does in keeps for does in hit.does)
                 and id(hit) not in used
+                and not (hit.loose and other.words.words[hit.first] in one.at)
                 and hit.governed
                 and stem(other.words.words[hit.governed[0]]) == stem(words[k])
             ):

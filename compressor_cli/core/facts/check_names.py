@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from compressor_cli.core.facts.names import GENERIC, TITLES
-from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, changed_places, nearest, stands
+from compressor_cli.core.facts.names import GENERIC, LINKS, TITLES
+from compressor_cli.core.facts.roles import exchanged_roles
+from compressor_cli.core.facts.sides import ENOUGH, KEPT, Outcome, Side, changed_places, nearest, neighbours, stands
 from compressor_cli.core.facts.tokens import Found
 from compressor_cli.core.facts.words import FUNCTION
 
@@ -41,25 +43,59 @@ _CASED = 3  # an acronym of so few letters may also be a word: US, IT
 
 def name_outcomes(one: Side, other: Side) -> list[Outcome]:
     introduced = _introduced(one) | _introduced(other)
-    known: dict[Hashable, Outcome] = {}
+    shorter = {words[k:]: short for short, words in introduced.items() for k in range(len(words) - 1)}
+    known: dict[Hashable, Outcome] = {found.value: KEPT for found in other.names}
+    new = [name for name in other.names if not any(token in one.at for token in name.value[1:])]  # type: ignore[index]
     full: set[str] = set()
     result: list[Outcome] = []
-    new = [name for name in other.names if not any(token in one.at for token in name.value[1:])]  # type: ignore[index]
-    standing = {found.value for found in other.names}
     for found in one.names:
+        assert isinstance(found.value, tuple)
         if found.value not in known:
-            outcome = (
-                KEPT
-                if found.value in standing or _name_stands(one, other, found, introduced)
-                else _surname(other, found, full)
-            )
-            known[found.value] = outcome if outcome == KEPT else nearest(one, other, found, new)
+            kept = _name_stands(one, other, found, introduced, shorter) or _surname_stands(other, found, full)
+            known[found.value] = KEPT if kept else nearest(one, other, found, new)
         if known[found.value] == KEPT:
-            assert isinstance(found.value, tuple)
             full.add(found.value[-1])
         result.append(known[found.value])
+    _swapped(one, other, new, result)
+    exchanged_roles(one, other, result)
     changed_places(one, other, one.names, other.names, result, lambda i, k: _same_name(one.names[i], other.names[k]))
     return result
+
+
+def _swapped(one: Side, other: Side, new: Sequence[Found], result: list[Outcome]) -> None:
+    """A name said less often than before, where one that the original does not know stands among the same words."""
+    if not new or len(new) > ENOUGH:
+        return
+    before, now = (Counter(found.value for found in side.names) for side in (one, other))
+    rare = [i for i, found in enumerate(one.names) if now[found.value] < before[found.value] <= ENOUGH]
+    rare = [i for i in rare if before[one.names[i].value] > 1 and result[i] == KEPT]
+    if not rare:
+        return
+    values = {one.names[i].value for i in rare}
+    about = {i: neighbours(one, one.names[i]) for i in rare}
+    still = {k: neighbours(other, found) for k, found in enumerate(other.names) if found.value in values}
+    for found in new:
+        if _short_for(one, found):
+            continue
+        near = neighbours(other, found)
+        best = max(about, key=lambda i: len(about[i] & near), default=None)
+        if best is None or len(about[best] & near) < 2:
+            continue
+        value = one.names[best].value
+        if not any(
+            len(words & about[best]) >= len(about[best] & near)
+            for k, words in still.items()
+            if other.names[k].value == value
+        ):
+            result[best] = "changed", other.words.text[found.start : found.end]
+
+
+def _short_for(one: Side, found: Found) -> bool:
+    """ECB for European Central Bank."""
+    assert isinstance(found.value, tuple)
+    token = found.value[-1]
+    initials = ("".join(word[0] for word in name.value[1:] if word) for name in one.names)  # type: ignore[index]
+    return found.type == "acronym" and any(token.rstrip("s") in letters for letters in initials)
 
 
 def _introduced(side: Side) -> dict[str, tuple[str, ...]]:
@@ -75,29 +111,35 @@ def _introduced(side: Side) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _name_stands(one: Side, other: Side, found: Found, introduced: dict[str, tuple[str, ...]]) -> bool:
+def _name_stands(
+    one: Side, other: Side, found: Found, introduced: dict[str, tuple[str, ...]], shorter: dict[tuple[str, ...], str]
+) -> bool:
     assert isinstance(found.value, tuple)
     *initials, last = found.value[1:]
     tokens = (*(token for token in initials if len(token) > 1), last)
-    if len(last) == 1 and tokens[:-1]:  # Hepatitis A
-        return stands(other, " ".join(tokens)) and " ".join(tokens).title() in other.words.text.title()
     if found.type == "acronym":
+        expansion = introduced.get(last)
         raw = one.words.text[found.start : found.end]
-        expansion = introduced.get(tokens[0])
-        return _acronym_stands(other, raw, tokens[0]) or (expansion is not None and _together(other, expansion))
+        return _acronym_stands(other, raw, last) or (expansion is not None and _together(other, expansion))
+    if len(last) == 1 and tokens[:-1]:
+        return _lettered_stands(other, tokens)
     reach = one.words.at(found.end) - one.words.at(found.start) - 1
-    if _together(other, tokens, reach):
+    if _together(other, tokens, reach) or shorter.get(tokens) in other.at:
         return True
     if any(stands(other, short) for short in _KNOWN_SHORT.get(tokens, ())):
         return True
-    core = tuple(token for token in tokens if token not in FUNCTION and token not in ("de", "la", "van", "von", "der"))
-    for short, expansion in introduced.items():
-        if short in other.at and (core == expansion or (core == expansion[-len(core) :] and len(core) > 1)):
-            return True
+    core = tuple(token for token in tokens if token not in FUNCTION and token not in LINKS)
     special = tuple(token for token in core if token not in GENERIC and token not in TITLES)
     if special and len(special) < len(core) and _together(other, special):
         return not _of_another_sort(other, special, core)
-    return bool(core) and core != tokens and _together(other, core)
+    return bool(core) and core != tokens and (_together(other, core) or shorter.get(core) in other.at)
+
+
+def _lettered_stands(other: Side, tokens: Sequence[str]) -> bool:
+    """Hepatitis A."""
+    words = other.words
+    places = (i for i in other.at.get(tokens[-2], ())[:ENOUGH] if i + 1 < len(words.words))
+    return any(words.words[i + 1] == tokens[-1] and words.raw(i + 1).isupper() for i in places)
 
 
 def _of_another_sort(other: Side, special: Sequence[str], core: Sequence[str]) -> bool:
@@ -125,23 +167,37 @@ def _forms(token: str) -> list[str]:
 
 def _together(other: Side, tokens: Sequence[str], reach: int = 2) -> bool:
     """Whether the words of a name stand as close to each other as they did, in any order."""
-    forms = [_forms(token) for token in tokens]
-    counts = [sum(len(other.at.get(form, ())) for form in one) for one in forms]
-    if not counts or not all(counts):
-        return False
+    forms = []
+    for token in tokens:
+        forms.append([form for form in _forms(token) if form in other.at])
+        if not forms[-1]:
+            return False
     reach = max(2, reach, len(tokens))
-    places = [i for form in forms[counts.index(min(counts))] for i in other.at.get(form, ())[:ENOUGH]]
-    windows = (set(other.words.words[max(0, i - reach) : i + reach + 1]) for i in places)
-    return any(all(not window.isdisjoint(one) for one in forms) for window in windows)
+    rarest = min(forms, key=lambda found: sum(len(other.at[form]) for form in found), default=[])
+    words = other.words.words
+    windows = (set(words[max(0, i - reach) : i + reach + 1]) for form in rarest for i in other.at[form][:ENOUGH])
+    return any(all(not window.isdisjoint(found) for found in forms) for window in windows)
 
 
-def _surname(other: Side, found: Found, full: set[str]) -> Outcome:
+def _surname_stands(other: Side, found: Found, full: set[str]) -> bool:
     """The last word alone, where the whole name stood before."""
     assert isinstance(found.value, tuple)
     last = found.value[-1]
-    return KEPT if len(found.value) > 2 and last in full and last in other.at else LOST
+    return (
+        len(found.value) > 2
+        and last in full
+        and any(_surname_at(other, i, found.value[1:]) for i in other.at.get(last, ())[:ENOUGH])
+    )
+
+
+def _surname_at(other: Side, i: int, tokens: Sequence[str]) -> bool:
+    """Baltic Air is not kept by Adriatic Air."""
+    before = other.words.words[i - 1] if i and other.words.gap(i) in (" ", "-") else ""
+    return not (
+        before and before not in tokens and before not in TITLES | FUNCTION and other.words.raw(i - 1)[0].isupper()
+    )
 
 
 def _same_name(a: Found, b: Found) -> bool:
     assert isinstance(a.value, tuple) and isinstance(b.value, tuple)
-    return bool(set(a.value[1:]) & set(b.value[1:]))
+    return a.value == b.value or bool((set(a.value[1:]) & set(b.value[1:])) - GENERIC - TITLES)

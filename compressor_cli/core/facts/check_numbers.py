@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
-from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, bounded, changed_places, nearest, stands
+from compressor_cli.core.facts.rates import once_stands, other_rate
+from compressor_cli.core.facts.sides import (
+    ENOUGH,
+    KEPT,
+    LOST,
+    Outcome,
+    Side,
+    bounded,
+    changed_places,
+    nearest,
+    neighbours,
+    stands,
+)
 from compressor_cli.core.facts.tokens import Found
-from compressor_cli.core.facts.values import SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.values import EXACT, MONTHS, SCALES, WEEKDAYS, quantity, stem
 from compressor_cli.core.facts.words import FUNCTION
 
 _FALLING = re.compile(
     r"\b(?:f[ae]ll|drop|declin|decreas|reduc|los[st]|lower|down|less|fewer|cost|weak|short|shr[aiu]nk|cut|slump|slip|minus|below|withdr)"
 )
 _MANY = 60  # of one number; what was said so often is not told apart
+_FAR = 6  # words
 _SOON = 60  # characters
 
 
@@ -37,15 +50,51 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
         strange[other.numbers[k].type].append(other.numbers[k])
     anything = [other.numbers[k] for k in foreign]
     result: list[Outcome] = []
-    for found, hits in zip(one.numbers, matches, strict=True):
-        if hits or _number_stands(one, other, found, index):
+    for i, (found, hits) in enumerate(zip(one.numbers, matches, strict=True)):
+        if _is_fraction(one, found):
+            matches[i] = hits = {k for k in hits if _same_fraction(one, other, found, other.numbers[k], index)}
+        if rival := other_rate(one, other, found, [other.numbers[k] for k in hits]):
+            result.append(("changed", other.words.text[rival.start : rival.end]))
+        elif hits or _number_stands(one, other, found, index):
+            result.append(KEPT)
+        elif _elsewhere(one, other, found, anything):
             result.append(KEPT)
         else:
             result.append(nearest(one, other, found, strange.get(found.type, anything)))
     _said_twice(one, other, matches, foreign, result)
     changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
+    _apart(one, other, matches, result)
     _crossed(one, other, matches, result)
     return result
+
+
+def _is_fraction(side: Side, found: Found) -> bool:
+    """142/88, which may be 142 of 88, 142 over 88 and a day of a month as well as a number."""
+    return found.mark is None and found.type == "number" and "/" in side.words.text[found.start : found.end]
+
+
+def _same_fraction(one: Side, other: Side, mine: Found, theirs: Found, index: Mapping[Hashable, object]) -> bool:
+    """Not for one of its numbers alone."""
+    above, below = mine.also[-2:]
+    if {mine.value, *mine.also[:-2]} & {theirs.value, *theirs.also}:
+        return True
+    return not _is_fraction(other, theirs) and above in index and below in index
+
+
+def _elsewhere(one: Side, other: Side, found: Found, strange: Sequence[Found]) -> bool:
+    """`16 bytes, first 4` keeps `the first four bytes`: another number there has the unit, and the same word before."""
+    if not (found.mark and found.mark[1] and isinstance(found.value, tuple)):
+        return False
+    bare = quantity(EXACT.divide(found.value[1], found.mark[1][1]))
+    before = _word_before(one, found)
+    if not before or not any(_unit_of(there)[1] == found.value[2] for there in other.numbers[:ENOUGH]):
+        return False
+    return any(there.value == bare and _word_before(other, there) == before for there in strange[:ENOUGH])
+
+
+def _word_before(side: Side, found: Found) -> str:
+    k = side.words.at(found.start) - 1
+    return "" if k < 0 or side.words.words[k] in FUNCTION else stem(side.words.words[k])
 
 
 def keys_of(found: Found) -> list[Hashable]:
@@ -76,10 +125,15 @@ def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, l
         return True
     if value == quantity(Decimal(1)) and not raw.isdigit() and _single(one, other, found):
         return True
+    if raw.lower() == "once" and once_stands(one, other, found):
+        return True
     if value == quantity(Decimal(2)) and "both" in other.at:
         return True
     if value[0] == "day":
         return any(name in other.at for name, day in WEEKDAYS.items() if day == value[1])
+    if value[0] == "date" and value[1:2] == (None,) and value[3] is None:
+        names = [name for name, month in MONTHS.items() if month == value[2]]
+        return any(other.words.raw(i)[0].isupper() for name in names for i in other.at.get(name, ())[:ENOUGH])
     if value[0] == "many":
         return stands(other, f"{value[1]}s") or stands(other, f"{value[1]:,}s") or stands(other, raw)
     if value[0] == "version":
@@ -140,23 +194,24 @@ def _said_twice(one: Side, other: Side, matches: list[set[int]], foreign: list[i
     for i, found in enumerate(one.numbers):
         if matches[i]:
             groups.setdefault(found.value, []).append(i)
-    units = {_unit_of(other.numbers[k]) for k in foreign}
+    rivals: defaultdict[tuple[str, Any], list[Found]] = defaultdict(list)
+    for k in foreign:
+        rivals[_unit_of(other.numbers[k])].append(other.numbers[k])
     for _value, members in groups.items():
         hits = set().union(*(matches[i] for i in members[:ENOUGH]))
         said = one.words.lower[one.numbers[members[0]].start : one.numbers[members[0]].end]
         if len(members) <= max(len(hits), len(other.at.get(said, ()))) or len(members) > ENOUGH:
             continue
-        about = {i: _neighbours(one, one.numbers[i]) for i in members}
+        about = {i: neighbours(one, one.numbers[i]) for i in members}
         left = list(members)
         for k in sorted(hits):
-            near = _neighbours(other, other.numbers[k])
+            near = neighbours(other, other.numbers[k])
             best = max(left, key=lambda i: len(about[i] & near))
             left.remove(best)
         kept = [i for i in members if i not in left]
         for i in left:
-            if _unit_of(one.numbers[i]) in units:
-                rivals = [other.numbers[k] for k in foreign if _unit_of(other.numbers[k]) == _unit_of(one.numbers[i])]
-                result[i] = nearest(one, other, one.numbers[i], rivals)
+            if unit_rivals := rivals.get(_unit_of(one.numbers[i])):
+                result[i] = nearest(one, other, one.numbers[i], unit_rivals)
             elif one.numbers[i].type not in ("date", "time") and not any(about[i] & about[k] for k in kept):
                 result[i] = LOST
 
@@ -166,14 +221,37 @@ def _unit_of(found: Found) -> tuple[str, Any]:
     return found.type, value[2] if isinstance(value, tuple) and value[0] == "n" else None
 
 
-def _neighbours(side: Side, found: Found) -> set[str]:
-    """Stems of the words around a fact that say something."""
-    words = side.words
-    first, after = words.at(found.start), words.at(found.end)
-    near = [
-        words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
-    ]
-    return {stem(word) for word in near if word not in FUNCTION and not word[0].isdigit()}
+def _apart(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:
+    """Two numbers that exchanged the words before or after them that both texts have once: red 12 V, blue 5 V."""
+    twice = Counter(k for hits in matches for k in hits)
+    single = [(i, k) for i, hits in enumerate(matches) if len(hits) == 1 and twice[k := next(iter(hits))] == 1]
+    if len(single) < 2:
+        return
+    shared = {word for word, places in one.stems.items() if len(places) == 1 and len(other.stems.get(word, ())) == 1}
+    mine, theirs = _anchors(one, shared), _anchors(other, shared)
+    near = [(_beside(one, one.numbers[i], mine), _beside(other, other.numbers[k], theirs)) for i, k in single]
+    for (i, _), (j, _), (was, now), (was_next, now_next) in zip(single, single[1:], near, near[1:], strict=False):
+        for side in (0, 1):
+            a, b = was[side], was_next[side]
+            if a and b and a != b and (now[side], now_next[side]) == (b, a):
+                result[i] = "changed", one.words.text[one.numbers[j].start : one.numbers[j].end]
+                result[j] = "changed", one.words.text[one.numbers[i].start : one.numbers[i].end]
+
+
+def _anchors(side: Side, shared: set[str]) -> list[tuple[int, str]]:
+    """Places of words that both texts have once, in order."""
+    words = side.words.words
+    return sorted((side.stems[word][0], word) for word in shared if words[side.stems[word][0]] not in FUNCTION)
+
+
+def _beside(side: Side, found: Found, anchors: list[tuple[int, str]]) -> tuple[str, str]:
+    """The anchors before and after a fact, unless they are far away."""
+    first, after = side.words.at(found.start), side.words.at(found.end)
+    k = bisect_left(anchors, (first, ""))
+    n = bisect_left(anchors, (after, ""))
+    before = anchors[k - 1] if k else (-_FAR, "")
+    behind = anchors[n] if n < len(anchors) else (after + _FAR, "")
+    return before[1] if first - before[0] < _FAR else "", behind[1] if behind[0] - after < _FAR else ""
 
 
 def _crossed(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from compressor_cli.core.facts.cues import cues, governs
+from compressor_cli.core.facts.cues import SYMBOL, governs
 from compressor_cli.core.facts.sides import ENOUGH, KEPT, Outcome, Side
 from compressor_cli.core.facts.values import CARDINALS, ORDINALS, stem
-from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS
+from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS, LOOSE_DENIALS
 
 _UNDONE = re.compile(r"(?:un(?!der|i|til|less)|non)[a-z]{4,}")
 _ENDED = frozenset(
@@ -57,6 +57,10 @@ def _plainly(word: str) -> str:
     return str(n) if n is not None else digits if digits.isdigit() else stem(word)
 
 
+_MAY_DENY = (DENIES - {"notuntil"}) | {"except", "unless", "instead", "only"}
+_NEAR = 4  # words
+
+
 class Turned(NamedTuple):
     """A word that the original says and the other text negates."""
 
@@ -66,38 +70,26 @@ class Turned(NamedTuple):
 
 
 def turned(one: Side, other: Side, used: set[int]) -> Iterator[Turned]:
-    fresh = [
-        cue for cue in other.cues if cue.does[0] in DENIES and cue.governed and not cue.loose and id(cue) not in used
-    ]
-    asked = [(cue, stem(other.words.words[cue.governed[0]])) for cue in fresh if not cue.number]
-    asked = [
-        (cue, word)
-        for cue, word in asked
-        if word in one.stems and not word[0].isdigit() and len(one.stems[word]) <= ENOUGH
-    ]
-    if not asked:
-        return
-    denied = _denied(one)
-    for cue, word in asked:
-        here = one.stems[word]
-        if len(other.stems[word]) - 1 < len(here) and not any(k in denied for k in here):
+    words = other.words.words
+    denials = [cue for cue in one.cues if cue.does[0] in _MAY_DENY]
+    denied = {k for cue in denials for k in (*cue.near, *range(cue.first - 3, cue.stop + 3))}
+    notation = SYMBOL.search(one.words.text) is not None
+    for cue in other.cues:
+        if cue.does[0] not in DENIES or not cue.governed or cue.loose or cue.number or id(cue) in used:
+            continue
+        if notation and cue.first == cue.stop:
+            continue
+        word = stem(words[cue.governed[0]])
+        here = one.stems.get(word, ())
+        if not 0 < len(here) <= ENOUGH or word[0].isdigit() or len(other.stems[word]) > len(here):
+            continue
+        if not any(k in denied or _may_be_denied(one, k) for k in here):
             k, last = here[0], max(cue.governed[0], cue.stop - 1)
             found = other.words.text[other.words.starts[cue.first] : other.words.ends[last]]
             yield Turned(one.words.starts[k], one.words.ends[k], found)
 
 
-def _denied(side: Side) -> set[int]:
-    """Words near something that may be put as a negation."""
-    found: set[int] = set()
-    for cue in cues(side.words, side.numbers, loose=True):
-        if (cue.does[0] in DENIES and cue.does[0] != "notuntil") or cue.does[0] in (
-            "except",
-            "unless",
-            "instead",
-            "only",
-        ):
-            found |= {*cue.near, *range(cue.first - 3, cue.stop + 3)}
-    for i, word in enumerate(side.words.words):
-        if word in _ENDED or _UNDONE.fullmatch(word):
-            found |= {*range(i - 4, i + 5)}
-    return found
+def _may_be_denied(side: Side, k: int) -> bool:
+    """Whether there is something near word k that may be put as a negation."""
+    near = side.words.words[max(0, k - _NEAR) : k + _NEAR + 1]
+    return any(word in _ENDED or word in LOOSE_DENIALS or _UNDONE.fullmatch(word) for word in near)

@@ -25,6 +25,7 @@ _FILE = re.compile(rf"(?:{_EXTENSION})", re.I)
 _DOMAIN = re.compile(r"(?:com|org|net|io|dev|edu|gov|eu|uk|de|fr|ch|at|nl|se|app|ai|co|info|local|test|example)", re.I)
 _INNER_DOT = re.compile(r"\.(?<=\w\.)(?=\w)")
 _DOTTED = re.compile(r"\.?\w[\w-]*(?:\.\w[\w-]*)+(?::\d+)?")
+_TRUTH_AFTER = frozenset("to as returns return be is are default".split())
 _FLAG = re.compile(r"--(?<![\w-]--)[A-Za-z][\w-]*")
 _DOLLAR = re.compile(r"\$(?<![\w$]\$)\{?[A-Za-z_]\w*\}?")
 _CHAINED = re.compile(r"(?:\(\)(?<=\w\(\))|::(?<=\w::)\w+(?:(?:::|\.)\w+)*(?:\(\))?)")
@@ -37,12 +38,13 @@ _QUOTES = {
     "‘": re.compile(r"‘([^‘’\n]{2,60})’(?!\w)"),
     "'": re.compile(r"(?<![\w'])'(?=[^\s'])([^'\n]{1,60})(?<=\S)'(?!\w)"),
 }
-_HUMP = re.compile(r"[a-z][A-Z]")
-_CALLED = re.compile(
-    r"\b(?:job|queue|service|package|module|branch|command|container|image|bucket|topic|pod|repo|repository|cluster|key"
-    r"|namespace|library|crate|plugin|workflow|pipeline|task|tag|label|host|volume|deployment|function|script|tool|index"
-    r"|stream) ([a-z][a-z0-9]*(?:-[a-z0-9]+)+)(?![\w-])"
+_HUMP = re.compile(r"[a-z0-9][A-Z]")
+_CALLED = frozenset(
+    "job queue service package module branch command container image bucket topic pod repo repository cluster key "
+    "namespace library crate plugin workflow pipeline task tag label host volume deployment function script tool index "
+    "stream".split()
 )
+_KEBAB = re.compile(r" ([a-z][a-z0-9]*(?:-[a-z0-9]+)+)(?![\w-])")
 _CAMEL = re.compile(r"[a-z_]+[a-z0-9]*[A-Z]\w*$|(?!Mc|Mac|De|O|La|Di|Van)[A-Z][a-z0-9]+[A-Z][a-z0-9]\w*$")
 _MIXED = re.compile(r"(?=\w*\d)(?=\w*[a-z])(?:[a-z]{1,12}\d{1,6}(?:_\w+)?|(?=(?:\w*\d\w*[a-z]\w*\d))[a-z0-9]{6,})$")
 
@@ -212,18 +214,20 @@ def _identifiers(words: Words) -> Iterator[Found]:
     text = words.text
     for pattern in (_FLAG, _DOLLAR):
         yield from (_identifier(text, *match.span()) for match in pattern.finditer(text))
+    yield from (_identifier(text, words.starts[i], words.ends[i]) for i in _truths(words))
     done = 0
-    for match in _CHAINED.finditer(text):
+    for match in _CHAINED.finditer(text) if "()" in text or "::" in text else ():
         if match.start() >= done:
             first = words.at(match.start()) - 1
             while first and words.gap(first) == ".":
                 first -= 1
             done = match.end()
             yield _identifier(text, max(words.starts[first], 0), done)
-    if "-" in text:
-        yield from (_identifier(text, *match.span(1)) for match in _CALLED.finditer(text))
+    for i in [i for i, word in enumerate(words.words) if word in _CALLED]:
+        if kebab := _KEBAB.match(text, words.ends[i]):
+            yield _identifier(text, *kebab.span(1))
     yield from (found for found in _dotted(words) if found.type == "identifier")
-    for i in sorted({*words.odd, *words.capitals, *_humps(words)}):
+    for i in sorted({*words.odd, *_humps(words)}):
         start, end, raw = words.starts[i], words.ends[i], words.raw(i)
         if raw.islower() and "_" not in raw:
             if "'" not in raw and "’" not in raw and not raw.isalpha() and _MIXED.match(raw) and raw[0] != "v":
@@ -234,6 +238,14 @@ def _identifiers(words: Words) -> Iterator[Found]:
             yield _identifier(text, start, end)
         elif not raw[1:].islower() and _CAMEL.match(raw):
             yield _identifier(text, start, end)
+
+
+def _truths(words: Words) -> Iterator[int]:
+    """True and false where something is set to them."""
+    for i in [i for i, word in enumerate(words.words) if word in ("true", "false") and i]:
+        sign = words.gap(i).rstrip(" `\"'")[-1:] in ("=", ":")
+        if (sign or words.words[i - 1] in _TRUTH_AFTER) and not words.text.startswith(" that", words.ends[i]):
+            yield i
 
 
 def _humps(words: Words) -> Iterator[int]:

@@ -22,6 +22,7 @@ from compressor_cli.core.facts.words import (
     FILLERS,
     FUNCTION,
     IDIOMS,
+    LED,
     LIMIT_ENDS,
     LOOSE,
     LOOSE_LIMITS,
@@ -31,13 +32,14 @@ from compressor_cli.core.facts.words import (
     PLAIN_LIMITS,
     PRONOUNS,
     RELATIVE,
+    SECOND_WORDS,
     SIGNS,
     TWO_WORDS,
 )
 
 _SIGN_BEFORE = re.compile(r"(≤|<=|⩽|≥|>=|⩾|(?<![-=<])<|(?<![-=>])>) ?[~≈]?$")
 _ALLOWED = re.compile(r" (?:be |been )?(allowed|permitted)(?: to)?\b")
-_SYMBOL = re.compile(r"!=|!(?=[\w(`\"])|[≠¬∉∄⊄✗✘❌✕∅]")
+SYMBOL = re.compile(r"!=|!(?=[\w(`\"])|[≠¬∉∄⊄✗✘❌✕∅]")
 _NT = ("n't", "n’t")
 _NEEDED = frozenset("need needed required require necessary mandatory compulsory obligation".split())
 _REVERSED = {"gt": "le", "lt": "ge"}
@@ -146,6 +148,8 @@ def _limit_before(words: Words, number: Found, i: int, table: dict[str, tuple[st
 
 def _limit_apart(words: Words, i: int, loose: bool) -> _Limit | None:
     """The maximum speed is 80 km/h; loose also: max speed 80 km/h."""
+    if APART.keys().isdisjoint(words.words[max(0, i - 4) : i]):
+        return None
     for j in range(i - 1, max(-1, i - 5), -1):
         if _STOP.search(words.gap(j + 1).replace(":", "")):
             break
@@ -187,7 +191,10 @@ def _phrases(words: Words, busy: set[int], table: dict[str, list[tuple[list[str]
     places = [i for i, word in enumerate(words.words) if word in table]
     if table is PLAIN:
         places = sorted({*places, *(i for i in words.odd if words.words[i][-3:] in _NT)})
+    last = len(words.words) - 1
     for i in places:
+        if words.words[i] in LED and (i == last or words.words[i + 1] not in SECOND_WORDS):
+            continue
         if i < done or i in busy or words.taken[words.starts[i]] or _means_else(words, i):
             continue
         does, stop = _longest(words, i, table)
@@ -317,7 +324,7 @@ def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
 
 
 def _symbols(words: Words) -> Iterator[Cue]:
-    for match in _SYMBOL.finditer(words.text):
+    for match in SYMBOL.finditer(words.text):
         i = words.at(match.end())
         before = _behind(words, i, 2) if match.group() not in "!¬" else ()
         near = (*_ahead(words, i, 3, "neg", joined=True), *before)

@@ -17,6 +17,7 @@ _ZONE = r"(?:\s?(UTC|GMT|CES?T|EE?S?T|[CMP][SD]?T|BST|IST|JST|AEST|Z)(?![\w]))?"
 _TIME = re.compile(
     rf"(?<![\w:])(\d{{1,2}})(?:[:.h](\d\d)(?!\d|\.\d)(?::(\d\d))?)?(?:{SPACE}?([ap])\.?{SPACE}?m\b\.?)?{_ZONE}", re.I
 )
+MERIDIEM = re.compile(rf"{SPACE}?[ap]\.?{SPACE}?m\b", re.I)
 _PAST = re.compile(r" (past|to) (\w+)")
 _HOUR = re.compile(
     rf"(?P<minutes> (?:(?:twenty|thirty|forty|fifty)(?:-five)?|ten|fifteen))?(?P<oclock> o['’]?clock)?"
@@ -27,7 +28,9 @@ _YEAR_AFTER = re.compile(r"(?:,? |[-/.])(\d{4})(?![\w,.]*\d)(?!%)")
 _DAY_AFTER = re.compile(r"\.?[ -](?:the )?(\d{1,2})(?:st|nd|rd|th)?(?![\w:%]|[.,]\d| ?[ap]\.?m\b)", re.I)
 _DAY_BEFORE = re.compile(r"(?<![\w.,:/$€£-])(\d{1,2})(?:st|nd|rd|th)?(?: of)?[ -]$", re.I)
 _SPELT_DAY = re.compile(r"\b(?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")(?: day)? of $")
-_THE_SPELT_DAY = re.compile(r"(?: the|,)? (?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")\b(?= *(?:[.,;:)]|$|\n))")
+_THE_SPELT_DAY = re.compile(
+    r"(?: the|,)? (?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")\b(?= *(?:[.,;:)]|$|\n))"
+)
 _IN_MONTH = frozenset(
     "in of by since until last next early late mid every from to and through this during before after".split()
 )
@@ -126,7 +129,11 @@ def hour_said(text: str, start: int, end: int, hour: int) -> Found | None:
     said = match["half"] or match["part"] or match["night"]
     minutes = spelled(match["minutes"].replace("-", " ").split()) if match["minutes"] else None
     second = (hour % 12 * 60 + (int(minutes[0]) if minutes else 0)) * 60
-    noon = 12 * 3600 if said and (said.strip() in ("p", "afternoon", "evening") or (said == "night" and 5 < hour < 12)) else 0
+    noon = (
+        12 * 3600
+        if said and (said.strip() in ("p", "afternoon", "evening") or (said == "night" and 5 < hour < 12))
+        else 0
+    )
     also = () if said else (("time", second + 12 * 3600, ""),)
     mark = (Decimal(noon // 3600), None) if said else None
     return Found("time", start, match.end(), ((start, match.end()),), ("time", second + noon, ""), also, mark)

@@ -6,12 +6,13 @@ import re
 from collections.abc import Hashable, Iterator
 from decimal import Decimal
 
-from compressor_cli.core.facts.dates import date_at, time_at
+from compressor_cli.core.facts.dates import MERIDIEM, date_at, time_at
 from compressor_cli.core.facts.tokens import Found, Span, Words
 from compressor_cli.core.facts.units import MONEY, UNITS, compound, unit
 from compressor_cli.core.facts.values import FRACTIONS, GLYPHS, SCALES, SPACE, Unit, decimal, quantity, ratio
 
 _DIGITS = re.compile(rf"\d{{1,3}}([,'’]|{SPACE})\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*(?:\.\d+)?|\d+(?:\.\d+)*")
+_NO_DIGIT = re.compile(r"[^\d.]")
 _DIGIT = re.compile(r"\d+")
 _POWER = re.compile(r"[eE]([-−+]?\d{1,3})(?!\w)| ?[×x·*] ?10(?:\^|\*\*)?([-−⁻]?[\d⁰¹²³⁴-⁹]{1,3})(?![\w.])")
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
@@ -19,8 +20,8 @@ _SUFFIX = re.compile(r"(st|nd|rd|th)c?(?!\w)|(s)(?!\w)", re.I)
 _COUNTED = re.compile(r"[a-z]{1,5}(?!\w)")  # 1000bp, 40ppl
 _LONG_SCALES = "|".join(sorted((word for word in SCALES if len(word) > 1), key=len, reverse=True))
 _SCALE = re.compile(rf"([kKMBTmb]|bn|mn)(?!\w|\^|[²³])|[ \u00a0-]?(?i:({_LONG_SCALES}))(?!\w)")
-HALF = re.compile(r" and a (half|quarter)\b|([½⅓⅔¼¾⅕⅛])")
-_GLYPH = re.compile(r"(?<!\d)[½⅓⅔¼¾⅕⅛]")
+HALF = re.compile(r" and a (half|quarter)\b| ?([½⅓⅔¼¾⅕⅛])| ([1-7])/([2348])(?![\d/])")
+_GLYPH = re.compile(r"[½⅓⅔¼¾⅕⅛](?<!\d.)")
 _OF_A = re.compile(r" (?:of )?an? (?=[A-Za-z])")
 _UNIT = re.compile(
     r"(?: (?:business|biz|working|calendar|consecutive|full|whole|more|extra|trading|straight)(?= ))?"
@@ -30,10 +31,13 @@ _UNIT = re.compile(
     r"(?:([ _-])([A-Za-z]+))?(?:[ -]([A-Za-z]+))?"  # degrees Celsius, parts per million
 )
 _PER = re.compile(r"(?:/| ?per )([A-Za-zµ]+[²³]?)(?!\w)| (dai|week|month|year|annual|hour)ly(?!\w)")
+_OF_WHAT = re.compile(r" of \w+ (?:per|an?) ([a-z]+)")
 _A_UNIT = re.compile(r" an? ([A-Za-z]+)(?!\w)")
 _SLOW = frozenset("day days d week wk month mo year yr y a".split())  # 3 kg/day are 3 kg of something
 _BEFORE_UNIT = " -\u00a0\u2009\u202f"
 _EACH = {"dai": "day", "annual": "year"}
+_HALF_STARTS = frozenset(" ½⅓⅔¼¾⅕⅛")
+_CURRENCY = frozenset("$€£¥₹₽₩₺₿")
 _PREFIX = re.compile(r"(?:US\$|A\$|C\$|HK\$|NZ\$|R\$|[$€£¥₹₽₩₺₿]|\b[A-Z]{3}) ?$")
 _VERSION_BEFORE = re.compile(r"(?:\b(?:version|release|ver\.?|v\.?)|[a-z] ?[A-Z][A-Za-z+#]*) $")
 _VERSION_END = re.compile(r"(?:\.x|[-.]?(?:alpha|beta|rc|dev|post|pre)[-.]?\d*)(?!\w)")
@@ -58,11 +62,7 @@ def _figure(text: str, start: int, end: int) -> Found | None:
     raw, before, after = text[start:end], text[start - 1 : start], text[end : end + 1]
     if before.isalpha() or before == "_":
         return _lettered(text, start, end)
-    if (
-        raw.isdigit()
-        and after in "-/.:hHaApP \u00a0\u202f"
-        and (found := date_at(text, start) or time_at(text, start, end))
-    ):
+    if after and raw.isdigit() and (found := _dated(text, start, end, after)):
         return found
     if raw.count(".") > 1:
         return date_at(text, start) or Found("version", start, end, ((start, end),), ("version", raw))
@@ -70,15 +70,15 @@ def _figure(text: str, start: int, end: int) -> Found | None:
         return found
     if before == "." and not text[start - 2 : start - 1].isalnum():
         start, raw = start - 1, "0." + raw
-    number = decimal(re.sub(r"[^\d.]", "", raw))
+    number = decimal(raw if raw.isdigit() else _NO_DIGIT.sub("", raw))
     if number is None:
         return Found("number", start, end, ((start, end),), ("text", raw))
-    if power := _POWER.match(text, end):
+    if after and after in "eE×x·* " and (power := _POWER.match(text, end)):
         exponent = int((power[1] or power[2]).translate(_SUPERSCRIPT))
         return _measure(text, start, power.end(), number.scaleb(exponent))
-    if suffix := _SUFFIX.match(text, end):
+    if after.isalpha() and (suffix := _SUFFIX.match(text, end)):
         return _ordinal_or_decade(text, start, suffix, int(number))
-    if _VERSION_END.match(text, end) or (
+    if (after and after in ".-abrdp" and _VERSION_END.match(text, end)) or (
         "." in raw
         and _VERSION_BEFORE.search(text, max(0, start - 12), start)
         and not _SCALE.match(text, end)
@@ -91,6 +91,15 @@ def _figure(text: str, start: int, end: int) -> Found | None:
     if found and found.mark == PLAIN and "." in raw:
         return found._replace(also=(*found.also, ("version", raw)))
     return found
+
+
+def _dated(text: str, start: int, end: int, after: str) -> Found | None:
+    """A date or a time, where what follows the figures lets one expect it."""
+    if after in "-/.":
+        return date_at(text, start) or time_at(text, start, end)
+    if after in ":hH" or (after in "aApP \u00a0\u202f" and MERIDIEM.match(text, end)):
+        return time_at(text, start, end)
+    return None
 
 
 def _lettered(text: str, start: int, end: int) -> Found | None:
@@ -116,14 +125,14 @@ def _ordinal_or_decade(text: str, start: int, suffix: re.Match[str], n: int) -> 
     if suffix.group(1):
         return Found("number", start, end, ((start, end),), ("o", n), (quantity(Decimal(n)),))
     if n >= 1000:
-        return Found("date", start, end, ((start, end),), ("decade", n), (("decade", n % 100),))
-    also = (quantity(Decimal(n)), ("decade", n))
+        return Found("date", start, end, ((start, end),), ("decade", n), (("decade", n % 100), ("many", n)))
+    also = (quantity(Decimal(n)), ("decade", n), ("many", n))
     return Found("number", start, end, ((start, end),), quantity(Decimal(n), UNITS["s"]), also)
 
 
 def glyphs(words: Words) -> Iterator[Found]:
     """½ alone; after figures it is a part of them."""
-    for match in _GLYPH.finditer(words.text) if any(glyph in words.text for glyph in GLYPHS) else ():
+    for match in _GLYPH.finditer(words.text):
         number = ratio(*GLYPHS[match.group()])
         span = match.span()
         plain = Found("number", *span, (span,), quantity(number), (quantity(number * 100, UNITS["%"]),))
@@ -134,16 +143,17 @@ def _measure(text: str, start: int, end: int, number: Decimal) -> Found | None:
     """A number with what belongs to it on both sides: sign, currency, half, scale and unit."""
     first, number, currency = _before(text, start, number)
     digits = end
-    if match := HALF.match(text, end):
-        fraction = GLYPHS.get(match[2]) or (1, FRACTIONS[match[1]])
-        number, end = number + ratio(*fraction), match.end()
+    if text[end : end + 1] in _HALF_STARTS and (match := HALF.match(text, end)):
+        above, below = GLYPHS.get(match[2], (match[3] or 1, match[4] or FRACTIONS.get(match[1], 1)))
+        number, end = number + ratio(int(above), int(below)), match.end()
     return with_unit(text, (first, start), (digits, end), number, currency)
 
 
 def _before(text: str, start: int, number: Decimal) -> tuple[int, Decimal, Unit | None]:
     """Where the quantity starts, with its sign, and the currency before it."""
     first, currency = start, None
-    if start and text[start - 1] not in "-−–\n" and (match := _PREFIX.search(text, max(0, start - 4), start)):
+    before = text[max(0, start - 2) : start].rstrip()[-1:]
+    if (before.isupper() or before in _CURRENCY) and (match := _PREFIX.search(text, max(0, start - 4), start)):
         name = match.group().strip()
         if name in UNITS and UNITS[name][0] in MONEY:
             first, currency = match.start(), UNITS[name]
@@ -191,6 +201,8 @@ def _also(text: str, span: Span, number: Decimal, base: Unit | None) -> Iterator
         return
     if (each := _A_UNIT.match(text, span[1])) and base[0] not in MONEY and (below := unit(each[1])):
         yield quantity(number, compound(base, below))  # 5 mg a day; what is counted is 5 mg
+    if (each := _OF_WHAT.match(text, span[1])) and (below := unit(each[1])):
+        yield quantity(number, compound(base, below))  # five litres of water per hour
     if name.startswith("pound"):
         yield quantity(number, UNITS["lb"])
     if base[0] in ("x", "pp"):  # pp. are pages too

@@ -49,45 +49,30 @@ _VERBS = frozenset(
     "found kept put let cut saw knew thought felt brought taught caught fought sang spoke broke chose drove rose "
     "fell grew drew flew".split()
 )
-_NOUN_ENDINGS = (
-    "ing",
-    "tion",
-    "sion",
-    "ment",
-    "ness",
-    "ity",
-    "ance",
-    "ence",
-    "ism",
-    "ship",
-    "ure",
-    "ers",
-    "ors",
-    "ly",
-    "age",
-)
-_LINKS = frozenset("of de du da di del della la le van von der den ten ter al bin ibn el y".split())
+_NOUN_ENDINGS = tuple("ing tion sion ment ness ity ance ence ism ship ure ers ors ly age".split())
+LINKS = frozenset("of de du da di del della la le van von der den ten ter al bin ibn el y".split())
 _ACRONYM = re.compile(r"[A-ZÀ-Þ0-9]*[A-ZÀ-Þ][A-ZÀ-Þ0-9]+(?:s|'s|’s)?$|(?:[A-Z]\.){2,}$")
 _LONGEST = 7  # words; a longer run is a title or shouting
 
 
 def names(words: Words) -> Iterator[Found]:
-    capitals = words.capitals
-    known = {words.words[i].removesuffix("'s") for i in capitals if not words.begins_sentence(i)}
-    plain = set(words.words).difference(words.words[i] for i in capitals) if capitals else set()
-    for run in _runs(words, capitals):
+    begins = {i for i in words.capitals if words.begins_sentence(i)}
+    capitals = {words.words[i] for i in words.capitals}
+    known = {words.words[i].removesuffix("'s") for i in words.capitals if i not in begins}
+    plain = set(words.words) - capitals
+    for run in _runs(words):
         if len(run) > _LONGEST:
             continue
-        run = _without_head(words, run)
+        run = _without_head(words, run, begins)
         if len(run) > 1 and all(words.raw(i).isupper() for i in run) and any(len(words.words[i]) > 5 for i in run):
             continue  # CREATE TABLE
-        if run and (len(run) > 1 or _is_name(words, run[0], known, plain)):
+        if len(run) > 1 or (run and _is_name(words, run[0], begins, known, plain)):
             yield _name(words, run)
 
 
-def _runs(words: Words, capitals: list[int]) -> Iterator[list[int]]:
+def _runs(words: Words) -> Iterator[list[int]]:
     run: list[int] = []
-    for i in capitals:
+    for i in words.capitals:
         if run and not _joined(words, run[-1], i):
             yield run
             run = []
@@ -106,21 +91,21 @@ def _joined(words: Words, a: int, b: int) -> bool:
         gap = words.gap(b)
         short = words.ends[a] - words.starts[a] == 1 or words.words[a] in TITLES
         return gap in (" ", "-", "\u00a0", " & ") or (gap in (". ", ".") and short)
-    if b - a > 3 or words.words[a + 1] not in _LINKS:
+    if b - a > 3 or words.words[a + 1] not in LINKS:
         return False
     return all(words.gap(k) == " " for k in range(a + 1, b + 1)) and all(
-        words.words[k] in _LINKS or words.words[k] == "the" for k in range(a + 1, b)
+        words.words[k] in LINKS or words.words[k] == "the" for k in range(a + 1, b)
     )
 
 
-def _without_head(words: Words, run: list[int]) -> list[int]:
+def _without_head(words: Words, run: list[int], begins: set[int]) -> list[int]:
     """Without titles, and without what is capitalised because a sentence begins."""
     while run:
         word = words.words[run[0]]
         if not (
             word in FUNCTION
             or (word in TITLES and any(words.words[k] not in GENERIC for k in run[1:]))
-            or ((word in _STARTERS or word.endswith("ly")) and words.begins_sentence(run[0]))
+            or ((word in _STARTERS or word.endswith("ly")) and run[0] in begins)
         ):
             break
         run = run[1:]
@@ -129,7 +114,7 @@ def _without_head(words: Words, run: list[int]) -> list[int]:
     return [] if len(run) == 1 and words.words[run[0]] in TITLES else run
 
 
-def _is_name(words: Words, i: int, known: set[str], plain: set[str]) -> bool:
+def _is_name(words: Words, i: int, begins: set[int], known: set[str], plain: set[str]) -> bool:
     word, raw = words.words[i], words.text[words.starts[i] : words.ends[i]]
     if word == "i" or word.endswith(("n't", "n’t", "'m", "'ve", "'ll", "'re", "'d", "’d", "’m", "’ve", "’ll", "’re")):
         return False
@@ -138,7 +123,7 @@ def _is_name(words: Words, i: int, known: set[str], plain: set[str]) -> bool:
     bare = word.removesuffix("'s").removesuffix("’s")
     if bare in GENERIC or bare in FUNCTION or (len(bare) == 1 and bare != raw.lower()):
         return False
-    if not words.begins_sentence(i):
+    if i not in begins:
         return True
     if bare in known:
         return True

@@ -93,7 +93,9 @@ def _spelled_at(words: Words, i: int, word: str) -> Found | None:
     span = (words.starts[i], words.ends[i])
     before = words.words[i - 1] if i and words.gap(i) in (" ", "-") else ""
     after = words.words[i + 1] if i + 1 < len(words.words) and words.gap(i + 1) in (" ", "-") else ""
-    if found := past_hour(words, i) or (hour_said(words.lower, span[0], span[1], CARDINALS.get(word, 0))):
+    if found := past_hour(words, i):
+        return found
+    if 1 <= CARDINALS.get(word, 0) <= 12 and (found := hour_said(words.lower, *span, CARDINALS[word])):
         return found
     if word in _CLOCK:
         return Found("time", *span, (span,), ("time", _CLOCK[word], ""))
@@ -187,9 +189,11 @@ def _cardinal(words: Words, i: int, before: str, after: str) -> Found | None:
         if found := of_a_unit(words.text, span, number):
             return found
         return Found("number", *span, (span,), quantity(number), (quantity(number * 100, UNITS["%"]),))
+    if before == "minus":
+        number, start = -number, words.starts[i - 1]
     digits = end
     if match := HALF.match(words.text, end):
-        number, end = number + ratio(1, FRACTIONS[match[1]]), match.end()
+        number, end = number + ratio(1, FRACTIONS.get(match[1], 2)), match.end()
     return with_unit(words.text, (start, start), (digits, end), number, None, True)
 
 

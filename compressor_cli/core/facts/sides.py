@@ -19,7 +19,8 @@ from compressor_cli.core.facts.words import FUNCTION
 
 Status = Literal["kept", "changed", "lost"]
 Outcome = tuple[Status, str | None]
-ARTICLES = frozenset(("a", "an", "the"))
+_RELATIONS = frozenset("'s of by from to for with than after before in on at under over".split())
+_SILENT = (FUNCTION - _RELATIONS) | {"'s"}
 _LONGEST_BETWEEN = 12  # words
 KEPT: Outcome = ("kept", None)
 LOST: Outcome = ("lost", None)
@@ -91,6 +92,16 @@ def nearest(one: Side, other: Side, found: Found, rivals: Sequence[Found]) -> Ou
     return "changed", other.words.text[nearest.start : nearest.end]
 
 
+def neighbours(side: Side, found: Found) -> set[str]:
+    """Stems of the words around a fact that say something."""
+    words = side.words
+    first, after = words.at(found.start), words.at(found.end)
+    near = [
+        words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
+    ]
+    return {stem(word) for word in near if word not in FUNCTION and not word[0].isdigit()}
+
+
 def changed_places(
     one: Side,
     other: Side,
@@ -134,7 +145,7 @@ def _turned_round(
         a, b = mine[i], mine[j]
         x, y = theirs[places[a.value]], theirs[places[b.value]]
         between = _between(one, a, b)
-        turned = bool(between) and y.start < x.start and between == _between(other, y, x)
+        turned = y.start < x.start and _alike(between, _between(other, y, x))
         turned = turned and not _in_one_list(one, mine, i, j)
         (before_a, before_x), (before_b, before_y) = sides[i], sides[j]
         for side in (0, 1):
@@ -150,7 +161,16 @@ def _text(side: Side, found: Found) -> str:
 
 def _between(side: Side, a: Found, b: Found) -> list[str]:
     words = side.words.words[side.words.at(a.end) : side.words.at(b.start)]
-    return [stem(word) for word in words if word not in ARTICLES] if len(words) < _LONGEST_BETWEEN else []
+    if len(words) > _LONGEST_BETWEEN:
+        return []
+    own = ["'s"] if side.words.lower.startswith(("'s", "’s"), a.end) else []
+    return own + [word if word in _RELATIONS else stem(word) for word in words if word not in _SILENT]
+
+
+def _alike(between: list[str], now: list[str]) -> bool:
+    """The same relation in the same direction: nothing that turns it round, and the same words or fewer."""
+    relations = [word for word in between if word in _RELATIONS] == [word for word in now if word in _RELATIONS]
+    return relations and bool(between and now) and (set(now) <= set(between) or set(between) <= set(now))
 
 
 def _next_to(side: Side, found: Found) -> tuple[str, str]:

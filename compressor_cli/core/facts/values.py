@@ -50,6 +50,7 @@ WEEKDAYS = {name: n % 7 for n, name in enumerate(_DAYS)} | {"tues": 1, "weds": 2
 WEEKDAYS |= {name + "s": n for name, n in list(WEEKDAYS.items()) if name.endswith("day")}
 _IRREGULAR = """
 be is are was were been being am
+beat beaten
 begin began begun
 break broke broken
 bring brought

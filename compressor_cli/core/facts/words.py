@@ -129,6 +129,13 @@ _WORD_LIMITS = {
 }
 for _phrase, _does in _WORD_LIMITS.items():  # also of what is no number: at least the manager
     PLAIN.setdefault(_phrase.split(" ")[0], []).insert(0, (_phrase.split(" "), _does))
+# Words that begin a cue but are none alone, and those that may follow them: most texts are full of `to` and `as`.
+LED = {
+    word
+    for word in PLAIN | LOOSE
+    if not any(phrase == [word] for phrase, _ in PLAIN.get(word, []) + LOOSE.get(word, []))
+}
+SECOND_WORDS = {phrase[1] for table in (PLAIN, LOOSE) for word in LED for phrase, _ in table.get(word, [])}
 
 # What else keeps what a cue does.
 KEEPS = {
@@ -151,3 +158,5 @@ KEEPS = {
     "may": ("may",),
 }
 DENIES = frozenset("neg forbid maynot shouldnot optional notuntil weak".split())
+_SAID = DENIES - {"notuntil"}
+LOOSE_DENIALS = frozenset(word for word, found in LOOSE.items() if any(_SAID.intersection(does) for _, does in found))
