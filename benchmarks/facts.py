@@ -13,13 +13,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reporting import print_table
 
-from compressor_cli.core.facts import FactStatus, check_facts, find_facts
+from compressor_cli.core.facts import check_facts, find_facts
+from compressor_cli.records import FactStatus
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 CAUGHT, ALARMS = 0.98, 0.02
@@ -32,24 +33,39 @@ _RUNS = 3
 class Pair:
     original: str
     other: str
+    half: str
+    kind: str
     note: str
     not_kept: tuple[FactStatus, ...]
 
 
 def read(path: Path, key: str) -> list[Pair]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [pair(row["original"], row[key], f"{row.get('kind', '')}: {row.get('note', '')}") for row in rows]
+    return [pair(row, row["original"], row[key]) for row in rows]
 
 
-def pair(original: str, other: str, note: str) -> Pair:
-    facts = check_facts(original, other).facts
-    return Pair(original, other, note, tuple(fact for fact in facts if fact.status != "kept"))
+def pair(row: Mapping[str, str], original: str, other: str) -> Pair:
+    gone = tuple(fact for fact in check_facts(original, other).facts if fact.status != "kept")
+    return Pair(original, other, row.get("half", ""), row.get("kind", ""), row.get("note", ""), gone)
+
+
+def print_parts(mutations: Sequence[Pair], rewritings: Sequence[Pair]) -> None:
+    """The two rates by half and by kind. The rules have been written with an eye on both halves since."""
+    rows = []
+    for attribute in ("half", "kind"):
+        for part in sorted({getattr(one, attribute) for one in (*mutations, *rewritings)}):
+            changed, faithful = (
+                [one for one in pairs if getattr(one, attribute) == part] for pairs in (mutations, rewritings)
+            )
+            caught, alarms = sum(bool(one.not_kept) for one in changed), sum(bool(one.not_kept) for one in faithful)
+            rows.append((f"{attribute} {part}", f"{caught} of {len(changed)}", f"{alarms} of {len(faithful)}"))
+    print_table("By half and by kind", ("", "mutations caught", "false alarms"), rows)
 
 
 def print_misses(title: str, pairs: Sequence[Pair]) -> None:
     print(f"\n{title}: {len(pairs)}")
     for miss in pairs:
-        print(f"  {miss.original}\n  -> {miss.other}\n     {miss.note}")
+        print(f"  {miss.original}\n  -> {miss.other}\n     {miss.kind}: {miss.note}")
         for fact in miss.not_kept:
             print(f"     {fact.type} {fact.text!r} {fact.status} {fact.found or ''}".rstrip())
 
@@ -80,6 +96,7 @@ def main() -> int:
     alarms = [one for one in rewritings if one.not_kept]
     print_misses("Mutations missed", missed)
     print_misses("False alarms", alarms)
+    print_parts(mutations, rewritings)
     text = (
         args.text.read_text(encoding="utf-8") if args.text else " ".join(one.original for one in mutations + rewritings)
     )

@@ -18,6 +18,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from compressor_cli.errors import UsageError
@@ -153,6 +154,8 @@ def load_settings(config: Path | None = None, **flags: Mapping[str, Any]) -> Set
     except ValidationError as exc:
         problems = "; ".join(_told(error) for error in exc.errors())
         raise UsageError(f"settings: {problems}") from None
+    except SettingsError as exc:  # a list from the environment is JSON
+        raise UsageError(f"settings: {exc}", hint='a list in an SCC_ variable is JSON: ["one", "two"]') from None
 
 
 def load_keys() -> Keys:

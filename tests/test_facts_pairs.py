@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from compressor_cli.core.facts import FactStatus, check_facts
+from compressor_cli.core.facts import check_facts
+from compressor_cli.records import FactStatus
 
 CHANGED = """
 The bridge is 41 m long and 12 m wide. => Bridge: 14 m long, 12 m wide.

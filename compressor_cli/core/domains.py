@@ -85,6 +85,7 @@ def detect_domain(text: str) -> Domain:
 
 
 _LAYOUTS = (  # name, pattern, least share of the lines
+    ("xml", re.compile(r"^\s*<(?:\?xml\b|/?[\w:.-]+(?: [^<>]*)?/?>)"), 0.7),
     ("yaml", re.compile(r"^\s*(?:- )*[\w.\"'/-]+:(?: +(?:[^\s.!?,;]+ ?){1,6}| *[|>\[{&*].*)?$|^\s*- \S+$|^---$|^\s*#"), 0.75),
     ("dockerfile", re.compile(r"^(?:FROM|RUN|COPY|ADD|ENV|ARG|WORKDIR|CMD|ENTRYPOINT|EXPOSE|USER|VOLUME|LABEL) \S"), 0.6),
     ("latex", re.compile(r"^\s*\\(?:documentclass|usepackage|begin|end|section|subsection|item|label|title|author)\b"), 0.25),
@@ -102,7 +103,7 @@ def _data_layout(lines: list[str]) -> str | None:
         counts = [line.count(mark) for line in lines]
         if counts[0] >= least and counts.count(counts[0]) >= 0.9 * len(counts) and not all(map(_is_sentence, lines)):
             return "csv"
-    must = {"make": "\t", "traceback": "Traceback "}
+    must = {"xml": "<?xml", "make": "\t", "traceback": "Traceback "}
     for name, pattern, share in _LAYOUTS:
         hits = [line for line in lines if pattern.match(line)]
         if len(hits) >= share * len(lines) and any(line.startswith(must.get(name, "")) for line in hits):

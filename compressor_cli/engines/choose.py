@@ -17,6 +17,7 @@ from compressor_cli.engines.worth import protected_free, weigh
 
 _FACT_WORTH = 0.1  # in answers, of a unit that states a protected fact where not all of them fit
 _ALONE_WORTH = 0.05  # of a unit beside none that is kept, where budget is left: `If.` says little
+_BARRED = 1e5  # tokens: more than anything is worth
 _FILL_ROUNDS = 4
 _ONE_BY_ONE = 12  # tokens left that are worth exact counts
 _TRIES = 12_000  # units rendered while trying; bounds the time on long texts
@@ -42,7 +43,7 @@ class Chooser:
         self.marker = marker
         self.strict = True
         self.known: dict[tuple[int, bytes], str | None] = {}
-        self.nothing = np.zeros(len(document.units), dtype=bool)
+        self.nothing = self.barred = np.zeros(len(document.units), dtype=bool)
         sentences = [span for line in document.lines for span in line.sentences]
         scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in sentences])
         worth = weigh(document, scores, count)
@@ -76,9 +77,13 @@ class Chooser:
     def size(self, keep: Bools) -> int:
         return self.count(self.rendered(keep))
 
-    def choose(self, budget: int, must: Bools) -> Bools:
-        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget."""
+    def choose(self, budget: int, must: Bools, barred: Bools | None = None) -> Bools:
+        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget, and
+        nothing else of `barred`."""
+        self.barred = self.nothing if barred is None else barred & ~must
         problem = protected_free(self.problem, must)
+        if self.barred.any():
+            problem = replace(problem, cost=np.where(self.barred, np.float32(_BARRED), problem.cost))
         keep, used = must, self.size(must)
         target = float(budget - used)
         beyond, price = keep, None
@@ -99,7 +104,7 @@ class Chooser:
 
     def _settled(self, keep: Bools, must: Bools) -> Bools:
         """A group follows its first unit, a sentence its negations; a lone dash stands only between two kept units."""
-        keep = keep | must
+        keep = keep & ~self.barred | must
         for first, stop in self.worth.groups:
             keep[first:stop] = keep[first]
         if self.strict:  # better no sentence than one that says the opposite
@@ -147,7 +152,7 @@ class Chooser:
         """Units that could be added, together or one by one, best worth a token first."""
         problem, weighed = self.problem, self.worth
         value = problem.start + problem.bonus + 0.02
-        free = ~keep & ~self.bound
+        free = ~keep & ~self.bound & ~self.barred
         runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in _runs(beyond & free)]
         near = np.zeros(len(keep), dtype=np.float32)
         near[1:] += keep[:-1] & ~weighed.begins[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from compressor_cli.core.domains import Domain, detect_domain
 from compressor_cli.core.facts import check_facts
@@ -20,6 +21,11 @@ from compressor_cli.records import Block
 
 DEFAULT_RATE = 0.5
 _JOINS = 4  # corrections of a budget for the tokens that form where pinned parts meet the rest
+# Endings of forms in which a word lost is a fault.
+_FORMS = {
+    "csv": "csv", "tsv": "tsv", "yaml": "yaml", "yml": "yaml", "xml": "xml", "svg": "xml", "html": "html",
+    "htm": "html", "toml": "toml", "ini": "ini", "cfg": "ini", "diff": "diff", "patch": "diff", "tex": "latex",
+}  # fmt: skip
 _TABLES = ("csv", "tsv")  # what `domains` takes for code, and the engine for structured data reads
 _AS_PROSE = "--engine prose treats it as prose"
 
@@ -44,10 +50,19 @@ def domain_of(text: str, options: Options) -> Domain:
         return replace(_as_given(text, options.domain), why=f"as --domain {options.domain} says")
     if options.engine != "auto":
         return replace(_as_given(text, options.engine), why=f"as --engine {options.engine} says")
-    language = by_extension(options.filename) if options.filename else None
-    if language:
-        return Domain("code", language, "as its name says")
+    named = _named(options.filename) if options.filename else None
+    if named:
+        return Domain("code", named, "as its name says")
+    source = source_of(text) if "\n" in text.strip() else None
+    if source in _TABLES:
+        return Domain("code", source, f"it reads as {source.upper()}, with as many cells in every row")
     return detect_domain(text)
+
+
+def _named(filename: str) -> str | None:
+    """The language, or the form that has no engine, by the end of the name."""
+    ending = PurePath(filename).suffix[1:].lower()
+    return _FORMS.get(ending) or by_extension(filename)
 
 
 def _as_given(text: str, name: str) -> Domain:
@@ -139,14 +154,14 @@ def _code(text: str, found: Domain, options: Options, budget: int | None, count:
         return _left_alone(text, found, budget, count)
     if budget is None:
         result = _code_within(text, language, options, options.level or "comments")
-        return _code_outcome(text, result, None)
+        return _code_outcome(text, result, options, None)
     top = options.level or ("outline" if options.allow_loss else "compact")
     smallest = count(text)
     for level in LEVELS[: LEVELS.index(top) + 1]:
         result = _code_within(text, language, options, level)
         size = count(result.text)
         if size <= budget:
-            return _code_outcome(text, result, budget)
+            return _code_outcome(text, result, options, budget)
         smallest = min(smallest, size)
     hint = f"{_AS_PROSE}" if top == "outline" else f"--level outline or --allow-loss leaves bodies out; {_AS_PROSE}"
     raise BudgetTooSmallError(
@@ -178,8 +193,8 @@ def _states(options: Options) -> Callable[[str], bool] | None:
     return (lambda comment: bool(find_facts(comment, kinds))) if kinds else None
 
 
-def _code_outcome(text: str, result: CodeResult, budget: int | None) -> Outcome:
-    notes = list(result.warnings)
+def _code_outcome(text: str, result: CodeResult, options: Options, budget: int | None) -> Outcome:
+    notes = [*result.warnings, *_lost_in_comments(text, result, options)]
     if result.comments:
         what = "1 comment is" if result.comments == 1 else f"{result.comments} comments and docstrings are"
         notes.append(f"{what} left out")
@@ -187,6 +202,12 @@ def _code_outcome(text: str, result: CodeResult, budget: int | None) -> Outcome:
         notes.append(f"{result.lines_left_out} lines of bodies are left out")
     engine = "none" if result.text == text else "code"
     return Outcome(engine, result.text, tuple(notes), budget, level=result.level)
+
+
+def _lost_in_comments(text: str, result: CodeResult, options: Options) -> tuple[str, ...]:
+    """What a level that was asked for took with the comments; the receipt lists it."""
+    gone = [f for f in check_facts(text, result.text).facts if f.status != "kept" and f.kind in options.kinds]
+    return (f"{len(gone)} protected facts stood in what is left out",) if gone else ()
 
 
 def _left_alone(text: str, found: Domain, budget: int | None, count: Callable[[str], int]) -> Outcome:

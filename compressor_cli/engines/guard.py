@@ -31,6 +31,7 @@ class Guard:
         self.units = np.zeros(len(document.units), dtype=bool)
         self.beside = self.units.copy()  # behind a bare number: `two` alone says little
         self.lines: set[int] = set()  # lines of which something must be kept: a fact stands in their prefix
+        self._words: set[tuple[int, int]] = set()
         self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}  # units by fact, as ranges
         # All kinds are looked for, here and below: the receipt asks for the same again, and that is remembered.
         facts = [fact for fact in find_facts(text) if fact.kind in kinds] if kinds else []
@@ -74,19 +75,31 @@ class Guard:
             place = self._place(*span) if span not in self._spans else None
             if place is not None and place[0] < place[1]:
                 self._spans[span] = [place]
+                self._words.add(span)
         return [span for span in gone if span in self._spans]
 
+    def states_all(self, lost: Sequence[tuple[int, int]]) -> bool:
+        """Whether no fact of the text is among what was lost, but at most words that seem to be negated now."""
+        return self._words.issuperset(lost)
+
     def widened(self, must: Bools, lost: Sequence[tuple[int, int]], reach: int) -> Bools:
-        """`must` with what stands beside each lost fact: up to 2 units, then its line, then the lines around that."""
+        """`must` with `reach` units on both sides of each lost fact, within its line."""
         must = must.copy()
-        for span in lost:
-            held = self._spans[span]
-            first, stop = min(a for a, _ in held), max(b for _, b in held)
-            n = bisect_right(self._line_starts, self._document.units[first].start) - 1
+        for first, stop, n in map(self._held, lost):
             line = self._document.lines[n]
-            if reach <= 2:
-                must[max(first - reach, line.start) : min(stop + reach, line.stop)] = True
-            else:
-                around = self._document.lines[max(n - reach + 3, 0) : n + reach - 2]
-                must[around[0].start : around[-1].stop] = True
+            must[max(first - reach, line.start) : min(stop + reach, line.stop)] = True
         return must
+
+    def around(self, lost: Sequence[tuple[int, int]], lines: int) -> Bools:
+        """The lines of lost facts, and as many on both sides."""
+        mask = np.zeros(len(self._document.units), dtype=bool)
+        for _, _, n in map(self._held, lost):
+            part = self._document.lines[max(n - lines, 0) : n + lines + 1]
+            mask[part[0].start : part[-1].stop] = True
+        return mask
+
+    def _held(self, span: tuple[int, int]) -> tuple[int, int, int]:
+        """The units of a fact, from the first to the last, and the number of its line."""
+        held = self._spans[span]
+        first, stop = min(a for a, _ in held), max(b for _, b in held)
+        return first, stop, bisect_right(self._line_starts, self._document.units[first].start) - 1

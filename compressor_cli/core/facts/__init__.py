@@ -91,7 +91,7 @@ def check_facts(
 
     >>> report = check_facts("The valve must not be opened above 5 bar.", "Valve: must be opened >5 bar.")
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
-    [('must not be opened', 'changed')]
+    [('must not be opened', 'lost')]
     """
     one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
     outcomes = {
