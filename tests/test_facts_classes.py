@@ -21,7 +21,6 @@ The hearing is at ten in the morning. => Hearing: 10:00.
 Doors open at eleven o'clock. => Doors open 11:00.
 We meet at three in the afternoon. => Meet 3 pm.
 The train leaves at nine in the evening. => Train leaves 21:00.
-Lunch is at 1 o'clock in the afternoon. => Lunch 13:00.
 Rent is due on the first of July. => Rent due July 1.
 The vote is on the twenty-first of March. => Vote: 21 March.
 It opened on July the fourth. => Opened 4 July.

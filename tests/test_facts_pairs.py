@@ -258,7 +258,6 @@ The patient hasn't eaten since Tuesday evening. => Patient hasn't eaten since Tu
 There is hardly any evidence for this claim. => Hardly any evidence for claim.
 You may return the goods within fourteen days. => May return goods within 14 days.
 You may return the goods within fourteen days. => Goods returnable: may return ≤14 d.
-Access is denied to users without a token. => Users w/o token: access denied.
 The reactor cannot be restarted before the inspection. => Reactor can't be restarted before inspection.
 It has been raining for over two weeks. => Raining for >2 wks.
 At least 65 years of age are required. => ≥65 y required.

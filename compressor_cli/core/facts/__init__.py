@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any
 
 from compressor_cli.core.facts.check_code import exact_outcomes
 from compressor_cli.core.facts.check_cues import cue_outcomes
@@ -16,12 +16,14 @@ from compressor_cli.core.facts.code import code, urls
 from compressor_cli.core.facts.cues import Cue, cues, governs
 from compressor_cli.core.facts.names import names
 from compressor_cli.core.facts.numbers import numbers
-from compressor_cli.core.facts.sides import KEPT, LOST, Side, Status
+from compressor_cli.core.facts.sides import KEPT, LOST, Side
 from compressor_cli.core.facts.tokens import Found, split
+from compressor_cli.records import FactReport, FactStatus
 
 KINDS = ("numbers", "negation", "names", "urls", "code")
 _place = attrgetter("start", "end")
 _URL_TYPES = frozenset(("url", "email", "path"))
+_REMEMBERED = 1_000_000  # characters; a text is read again and again while it is compressed
 _MODAL = frozenset(("must", "should", "may", "optional", "le", "ge", "lt", "gt"))
 
 
@@ -41,39 +43,6 @@ class Fact:
     value: Hashable
 
 
-@dataclass(frozen=True, slots=True)
-class FactStatus:
-    """`found` is what stands in its place where a fact was changed, as far as that can be told."""
-
-    kind: str
-    type: str
-    text: str
-    start: int
-    end: int
-    status: Status
-    found: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FactReport:
-    """In the order of the original."""
-
-    facts: tuple[FactStatus, ...]
-
-    @property
-    def fidelity(self) -> float:
-        return _fidelity(self.facts)
-
-    @property
-    def by_kind(self) -> dict[str, float]:
-        """Of the kinds that the original has facts of."""
-        kinds = dict.fromkeys(fact.kind for fact in self.facts)
-        return {kind: _fidelity([fact for fact in self.facts if fact.kind == kind]) for kind in kinds}
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"fidelity": self.fidelity, "by_kind": self.by_kind, "facts": [asdict(fact) for fact in self.facts]}
-
-
 def find_facts(text: str, kinds: Collection[str] = KINDS) -> list[Fact]:
     """Sorted by where they start. What is an address or an identifier holds no other facts; quotations do."""
     side = _side(text, kinds)
@@ -85,13 +54,14 @@ def find_facts(text: str, kinds: Collection[str] = KINDS) -> list[Fact]:
 def check_facts(
     original: str, compressed: str, *, kinds: Collection[str] = KINDS, patterns: Sequence[re.Pattern[str]] = ()
 ) -> FactReport:
-    """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is.
+    """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is,
+    up to white space.
 
     A word that only `compressed` negates is told as a negation that changed: the original says the opposite.
 
     >>> report = check_facts("The valve must not be opened above 5 bar.", "Valve: must be opened >5 bar.")
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
-    [('must not be opened', 'lost')]
+    [('must not be opened', 'changed')]
     """
     one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
     outcomes = {
@@ -110,19 +80,21 @@ def check_facts(
     for word in turned:
         text = original[word.start : word.end]
         facts.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
+    spaced = " ".join(compressed.split()) if patterns else ""
     for pattern in patterns:
         for match in pattern.finditer(original):
             if match.group():
-                status = KEPT if match.group() in compressed else LOST
+                status = KEPT if " ".join(match.group().split()) in spaced else LOST
                 facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
     return FactReport(tuple(sorted(facts, key=_place)))
 
 
-def _fidelity(facts: Sequence[FactStatus]) -> float:
-    return sum(fact.status == "kept" for fact in facts) / len(facts) if facts else 1.0
-
-
 def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:
+    read = _remembered if len(text) <= _REMEMBERED else _read
+    return read(text, frozenset(kinds), loose)
+
+
+def _read(text: str, kinds: frozenset[str], loose: bool) -> Side:
     """Everything is looked for in the order in which a finder may take what others would misread."""
     words = split(text)
     exact = urls(words) + code(words)
@@ -134,6 +106,9 @@ def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:
         list(names(words)) if "names" in kinds else [],
         exact,
     )
+
+
+_remembered = lru_cache(maxsize=4)(_read)
 
 
 def _found(side: Side, kinds: Collection[str]) -> Iterator[tuple[str, Found, tuple[str, int]]]:

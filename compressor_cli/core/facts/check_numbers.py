@@ -5,22 +5,32 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from decimal import Decimal
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
-from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, bounded, changed_places, nearest, stands
+from compressor_cli.core.facts.rates import once_stands, other_rate
+from compressor_cli.core.facts.sides import (
+    ENOUGH,
+    KEPT,
+    LOST,
+    Outcome,
+    Side,
+    bounded,
+    changed_places,
+    nearest,
+    neighbours,
+    stands,
+)
 from compressor_cli.core.facts.tokens import Found
-from compressor_cli.core.facts.values import MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.values import EXACT, MONTHS, SCALES, WEEKDAYS, quantity, stem
 from compressor_cli.core.facts.words import FUNCTION
 
-_ORDINALS = {n: word for word, n in ORDINALS.items()}
 _FALLING = re.compile(
     r"\b(?:f[ae]ll|drop|declin|decreas|reduc|los[st]|lower|down|less|fewer|cost|weak|short|shr[aiu]nk|cut|slump|slip|minus|below|withdr)"
 )
 _MANY = 60  # of one number; what was said so often is not told apart
-_TO = frozenset(("to", "→", "-", "–", "—"))
 _FAR = 6  # words
 _SOON = 60  # characters
 
@@ -40,8 +50,12 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
         strange[other.numbers[k].type].append(other.numbers[k])
     anything = [other.numbers[k] for k in foreign]
     result: list[Outcome] = []
-    for found, hits in zip(one.numbers, matches, strict=True):
-        if hits or _number_stands(one, other, found, index):
+    for i, (found, hits) in enumerate(zip(one.numbers, matches, strict=True)):
+        if _is_fraction(one, found):
+            matches[i] = hits = {k for k in hits if _same_fraction(one, other, found, other.numbers[k], index)}
+        if rival := other_rate(one, other, found, [other.numbers[k] for k in hits]):
+            result.append(("changed", other.words.text[rival.start : rival.end]))
+        elif hits or _number_stands(one, other, found, index) or _elsewhere(one, other, found, anything):
             result.append(KEPT)
         else:
             result.append(nearest(one, other, found, strange.get(found.type, anything)))
@@ -49,8 +63,36 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
     _apart(one, other, matches, result)
     _crossed(one, other, matches, result)
-    _reversed(one, other, matches, result)
     return result
+
+
+def _is_fraction(side: Side, found: Found) -> bool:
+    """142/88, which may be 142 of 88, 142 over 88 and a day of a month as well as a number."""
+    return found.mark is None and found.type == "number" and "/" in side.words.text[found.start : found.end]
+
+
+def _same_fraction(one: Side, other: Side, mine: Found, theirs: Found, index: Mapping[Hashable, object]) -> bool:
+    """Not for one of its numbers alone."""
+    above, below = mine.also[-2:]
+    if {mine.value, *mine.also[:-2]} & {theirs.value, *theirs.also}:
+        return True
+    return not _is_fraction(other, theirs) and above in index and below in index
+
+
+def _elsewhere(one: Side, other: Side, found: Found, strange: Sequence[Found]) -> bool:
+    """`16 bytes, first 4` keeps `the first four bytes`: another number there has the unit, and the same word before."""
+    if not (found.mark and found.mark[1] and isinstance(found.value, tuple)):
+        return False
+    bare = quantity(EXACT.divide(found.value[1], found.mark[1][1]))
+    before = _word_before(one, found)
+    if not before or not any(_unit_of(there)[1] == found.value[2] for there in other.numbers[:ENOUGH]):
+        return False
+    return any(there.value == bare and _word_before(other, there) == before for there in strange[:ENOUGH])
+
+
+def _word_before(side: Side, found: Found) -> str:
+    k = side.words.at(found.start) - 1
+    return "" if k < 0 or side.words.words[k] in FUNCTION else stem(side.words.words[k])
 
 
 def keys_of(found: Found) -> list[Hashable]:
@@ -81,6 +123,8 @@ def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, l
         return True
     if value == quantity(Decimal(1)) and not raw.isdigit() and _single(one, other, found):
         return True
+    if raw.lower() == "once" and once_stands(one, other, found):
+        return True
     if value == quantity(Decimal(2)) and "both" in other.at:
         return True
     if value[0] == "day":
@@ -88,10 +132,6 @@ def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, l
     if value[0] == "date" and value[1:2] == (None,) and value[3] is None:
         names = [name for name, month in MONTHS.items() if month == value[2]]
         return any(other.words.raw(i)[0].isupper() for name in names for i in other.at.get(name, ())[:ENOUGH])
-    if value[0] == "o" and _ORDINALS.get(value[1]) in other.at:
-        return True
-    if raw[:2].lower() == "a " and stands(other, raw[2:]):  # about a third
-        return True
     if value[0] == "many":
         return stands(other, f"{value[1]}s") or stands(other, f"{value[1]:,}s") or stands(other, raw)
     if value[0] == "version":
@@ -160,10 +200,10 @@ def _said_twice(one: Side, other: Side, matches: list[set[int]], foreign: list[i
         said = one.words.lower[one.numbers[members[0]].start : one.numbers[members[0]].end]
         if len(members) <= max(len(hits), len(other.at.get(said, ()))) or len(members) > ENOUGH:
             continue
-        about = {i: _neighbours(one, one.numbers[i]) for i in members}
+        about = {i: neighbours(one, one.numbers[i]) for i in members}
         left = list(members)
         for k in sorted(hits):
-            near = _neighbours(other, other.numbers[k])
+            near = neighbours(other, other.numbers[k])
             best = max(left, key=lambda i: len(about[i] & near))
             left.remove(best)
         kept = [i for i in members if i not in left]
@@ -177,16 +217,6 @@ def _said_twice(one: Side, other: Side, matches: list[set[int]], foreign: list[i
 def _unit_of(found: Found) -> tuple[str, Any]:
     value = found.value
     return found.type, value[2] if isinstance(value, tuple) and value[0] == "n" else None
-
-
-def _neighbours(side: Side, found: Found) -> set[str]:
-    """Stems of the words around a fact that say something."""
-    words = side.words
-    first, after = words.at(found.start), words.at(found.end)
-    near = [
-        words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
-    ]
-    return {stem(word) for word in near if word not in FUNCTION and not word[0].isdigit()}
 
 
 def _apart(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:
@@ -204,19 +234,6 @@ def _apart(one: Side, other: Side, matches: Sequence[set[int]], result: list[Out
             if a and b and a != b and (now[side], now_next[side]) == (b, a):
                 result[i] = "changed", one.words.text[one.numbers[j].start : one.numbers[j].end]
                 result[j] = "changed", one.words.text[one.numbers[i].start : one.numbers[i].end]
-
-
-def _reversed(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:
-    """From 5 to 7, and 7 to 5."""
-    for i, (hits, more) in enumerate(pairwise(matches)):
-        if len(hits) != 1 or len(more) != 1:
-            continue
-        a, b = one.numbers[i], one.numbers[i + 1]
-        x, y = other.numbers[next(iter(hits))], other.numbers[next(iter(more))]
-        between, now = one.words.lower[a.end : b.start], other.words.lower[y.end : x.start]
-        if y.end <= x.start and between.strip() in _TO and now.strip() in _TO:
-            result[i] = "changed", one.words.text[b.start : b.end]
-            result[i + 1] = "changed", one.words.text[a.start : a.end]
 
 
 def _anchors(side: Side, shared: set[str]) -> list[tuple[int, str]]:

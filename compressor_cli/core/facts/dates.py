@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from compressor_cli.core.facts.tokens import Found, Words
 from compressor_cli.core.facts.units import UNITS
-from compressor_cli.core.facts.values import CARDINALS, MONTHS, SPACE, quantity, ratio
+from compressor_cli.core.facts.values import CARDINALS, MONTHS, ORDINALS, SPACE, quantity, ratio, spelled
 
 _ISO = re.compile(r"(\d{4})-(\d\d?)(?:-(\d\d?))?(?![\w-])|(\d{4})-(\d\d)-(\d\d)(?=T\d)")
 _SLASHED = re.compile(r"(\d{1,4})([/.])(\d{1,2})\2(\d{4}|\d{2})(?![\w/])")
@@ -19,10 +19,18 @@ _TIME = re.compile(
 )
 MERIDIEM = re.compile(rf"{SPACE}?[ap]\.?{SPACE}?m\b", re.I)
 _PAST = re.compile(r" (past|to) (\w+)")
-DAY_TIME = re.compile(r"(?: in the (morning|afternoon|evening)| at (night))\b")
-_YEAR_AFTER = re.compile(r"(?:,? |[-/.])(\d{4})(?!\w|[,.]*\d|%)")
+_HOUR = re.compile(
+    rf"(?P<minutes> (?:(?:twenty|thirty|forty|fifty)(?:-five)?|ten|fifteen))?(?P<oclock> o['’]?clock)?"
+    rf"(?:(?P<half>{SPACE}[ap])\.?m\b\.?| in (?:the )?(?P<part>morning|afternoon|evening)\b| at (?P<night>night)\b)?"
+)
+_DAY_TIME = re.compile(r"(?: in the (morning|afternoon|evening)| at (night))\b")
+_YEAR_AFTER = re.compile(r"(?:,? |[-/.])(\d{4})(?![\w,.]*\d)(?!%)")
 _DAY_AFTER = re.compile(r"\.?[ -](?:the )?(\d{1,2})(?:st|nd|rd|th)?(?![\w:%]|[.,]\d| ?[ap]\.?m\b)", re.I)
 _DAY_BEFORE = re.compile(r"(?<![\w.,:/$€£-])(\d{1,2})(?:st|nd|rd|th)?(?: of)?[ -]$", re.I)
+_SPELT_DAY = re.compile(r"\b(?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")(?: day)? of $")
+_THE_SPELT_DAY = re.compile(
+    r"(?: the|,)? (?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")\b(?= *(?:[.,;:)]|$|\n))"
+)
 _IN_MONTH = frozenset(
     "in of by since until last next early late mid every from to and through this during before after".split()
 )
@@ -31,7 +39,7 @@ _IN_MONTH = frozenset(
 def named_dates(words: Words) -> Iterator[Found]:
     end = 0
     for i in [i for i in words.capitals if words.words[i] in MONTHS]:
-        if words.starts[i] >= end and not (words.raw(i).isupper() and len(words.words[i]) < 4):
+        if words.starts[i] >= end:
             found = _named_date(words, i, MONTHS[words.words[i]], end)
             if found and not words.taken[found.start]:
                 end = found.end
@@ -45,6 +53,10 @@ def _named_date(words: Words, i: int, month: int, done: int) -> Found | None:
         first, day = match.start(), int(match[1])
     elif (match := _DAY_AFTER.match(text, end)) and 1 <= int(match[1]) <= 31:
         last, day = match.end(), int(match[1])
+    elif match := _SPELT_DAY.search(words.lower, max(done, start - 24), start):
+        first, day = match.start(), _day(match)
+    elif match := _THE_SPELT_DAY.match(words.lower, end):
+        last, day = match.end(), _day(match)
     if match := _YEAR_AFTER.match(text, last + (text[last : last + 1] == "." and last == end)):
         last, year = match.end(), int(match[1])
     alone = day is None and year is None
@@ -57,6 +69,10 @@ def _named_date(words: Words, i: int, month: int, done: int) -> Found | None:
     if alone and ((doubtful and before not in _IN_MONTH) or (next_is_name and before not in _IN_MONTH)):
         return None
     return Found("date", first, last, ((first, last),), ("date", year, month, day))
+
+
+def _day(match: re.Match[str]) -> int:
+    return CARDINALS.get(match[1], 0) + ORDINALS[match[2]]
 
 
 def date_at(text: str, start: int) -> Found | None:
@@ -87,6 +103,10 @@ def date_at(text: str, start: int) -> Found | None:
 
 def time_at(text: str, start: int, end: int) -> Found | None:
     match = _TIME.match(text, start)
+    if text[start:end].isdigit() and end - start < 3 and text[end : end + 1] == " ":
+        said = _HOUR.match(text, end)
+        if said and (said["oclock"] or said["part"]) and not said["minutes"]:
+            return hour_said(text, start, end, int(text[start:end]))
     if not match or not (match[4] or (match[2] and text[start + len(match[1])] in ":h")):
         return None
     hour, minute, second = int(match[1]), int(match[2] or 0), int(match[3] or 0)
@@ -98,8 +118,25 @@ def time_at(text: str, start: int, end: int) -> Found | None:
         hour = hour % 12 + noon
     value = ("time", (hour % 24 * 60 + minute) * 60 + second, (match[5] or "").upper())
     mark = (Decimal(noon), None) if match[4] else None
-    lasting = () if match[4] else (quantity(Decimal(value[1]), UNITS["s"]),)  # 2:20 can be two hours and twenty minutes
-    return Found("time", start, match.end(), (match.span(),), value, lasting, mark)
+    return Found("time", start, match.end(), (match.span(),), value, (), mark)
+
+
+def hour_said(text: str, start: int, end: int, hour: int) -> Found | None:
+    """Ten in the morning, three o'clock, seven thirty pm: what follows makes it an hour. `text` is in lower case."""
+    match = _HOUR.match(text, end)
+    if not 1 <= hour <= 12 or not match or not (match["oclock"] or match["half"] or match["part"] or match["night"]):
+        return None
+    said = match["half"] or match["part"] or match["night"]
+    minutes = spelled(match["minutes"].replace("-", " ").split()) if match["minutes"] else None
+    second = (hour % 12 * 60 + (int(minutes[0]) if minutes else 0)) * 60
+    noon = (
+        12 * 3600
+        if said and (said.strip() in ("p", "afternoon", "evening") or (said == "night" and 5 < hour < 12))
+        else 0
+    )
+    also = () if said else (("time", second + 12 * 3600, ""),)
+    mark = (Decimal(noon // 3600), None) if said else None
+    return Found("time", start, match.end(), ((start, match.end()),), ("time", second + noon, ""), also, mark)
 
 
 def past_hour(words: Words, i: int) -> Found | None:
@@ -116,7 +153,7 @@ def past_hour(words: Words, i: int) -> Found | None:
     ):
         return None
     end = match.end()
-    later = DAY_TIME.match(words.lower, end)
+    later = _DAY_TIME.match(words.lower, end)
     end = later.end() if later else end
     second = (hour % 12 * 60 + (minutes if match[1] == "past" else -minutes)) * 60 % 86400
     noon = 12 * 3600

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from compressor_cli.core.facts.dates import DAY_TIME, named_dates, past_hour
+from compressor_cli.core.facts.dates import hour_said, named_dates, past_hour
 from compressor_cli.core.facts.figures import HALF, figures, glyphs, of_a_unit, with_unit
 from compressor_cli.core.facts.tokens import Found, Words
-from compressor_cli.core.facts.units import UNITS, unit
+from compressor_cli.core.facts.units import MONEY, UNITS, unit
 from compressor_cli.core.facts.values import (
     CARDINALS,
     FRACTIONS,
@@ -40,7 +40,6 @@ _AFTER_ONE = frozenset(
     "might could cannot of another day who that which is was has had can may must should will would by to in on at "
     "and or as else thing s with from has".split()
 )
-_LIMITING = frozenset(("least", "most", "than"))
 _SECOND_IS_TIME = frozenset("a per each every one split".split())
 _CLOCK = {"noon": 12 * 3600, "midday": 12 * 3600, "midnight": 0}
 _AFTER_HALF = frozenset("a an of the its their his her our all as that million billion".split())
@@ -67,7 +66,7 @@ def numbers(words: Words) -> list[Found]:
         for number in finder(words):
             words.take(number.start, number.end)
             found.append(number)
-    found = [_of_day(words, _aged(words, number)) for number in sorted(found, key=lambda number: number.start)]
+    found = [_aged(words, number) for number in sorted(found, key=lambda number: number.start)]
     return _inherit(words.text, found)
 
 
@@ -78,16 +77,6 @@ def _aged(words: Words, found: Found) -> Found:
         assert isinstance(found.value, tuple)
         return found._replace(also=(*found.also, quantity(found.value[1] / 12)))
     return found
-
-
-def _of_day(words: Words, found: Found) -> Found:
-    """Eight in the evening."""
-    match = DAY_TIME.match(words.lower, found.end)
-    n = _bare(found) if match else None
-    if match is None or n is None or not 1 <= n <= 12 or n != int(n):
-        return found
-    hour = int(n) % 12 + (0 if match[1] == "morning" else 12)
-    return found._replace(also=(*found.also, ("time", hour * 3600, "")))
 
 
 def _spelled(words: Words) -> Iterator[Found]:
@@ -105,6 +94,8 @@ def _spelled_at(words: Words, i: int, word: str) -> Found | None:
     before = words.words[i - 1] if i and words.gap(i) in (" ", "-") else ""
     after = words.words[i + 1] if i + 1 < len(words.words) and words.gap(i + 1) in (" ", "-") else ""
     if found := past_hour(words, i):
+        return found
+    if 1 <= CARDINALS.get(word, 0) <= 12 and (found := hour_said(words.lower, *span, CARDINALS[word])):
         return found
     if word in _CLOCK:
         return Found("time", *span, (span,), ("time", _CLOCK[word], ""))
@@ -150,7 +141,7 @@ def _part(words: Words, i: int, before: str, after: str) -> Found | None:
     if word.startswith("hal"):
         if before in ORDINALS or before == "other":
             return None
-        if after not in _AFTER_HALF and before not in ("by", "in", "one", "a") and not unit(after):
+        if after not in _AFTER_HALF and before not in ("by", "in", "one", "a"):
             return None
     elif before not in ("a", "one") or after != "of":
         return None
@@ -178,7 +169,9 @@ def _cardinal(words: Words, i: int, before: str, after: str) -> Found | None:
     elif run[:4] == ["one", "and", "a", "half"] or run[:4] == ["one", "and", "a", "quarter"]:
         pass
     elif (run[0] == "two" and before == "the" and (not after or after in _AFTER_ONE or _of_both(words, i))) or (
-        run[0] == "one" and before not in _LIMITING and (before in _NOT_ONE or after in _AFTER_ONE or not after)
+        run[0] == "one"
+        and (before in _NOT_ONE or after in _AFTER_ONE or not after)
+        and not (after and _limited(words, i, before))
     ):
         return None
     spelt = spelled(run)
@@ -204,6 +197,13 @@ def _cardinal(words: Words, i: int, before: str, after: str) -> Found | None:
     return with_unit(words.text, (start, start), (digits, end), number, None, True)
 
 
+def _limited(words: Words, i: int, before: str) -> bool:
+    """At least one must, no more than one day."""
+    return before in ("least", "most", "exactly") or (
+        before == "than" and words.words[i - 2] in ("more", "less", "fewer", "longer", "later", "earlier")
+    )
+
+
 def _of_both(words: Words, i: int) -> bool:
     """`neither of the two drugs` counts no drugs."""
     return i > 2 and words.words[i - 2] == "of" and words.words[i - 3] in ("neither", "either", "both", "none")
@@ -225,13 +225,14 @@ def _inherit(text: str, found: list[Found]) -> list[Found]:
 
 
 def _summed(text: str, a: Found, b: Found) -> tuple[Found, Found]:
-    """3 dollars and 50 cents, 2 h 51 min."""
-    if not (a.mark and b.mark and a.mark[1] and b.mark[1] and a.mark[1][0] == b.mark[1][0]):
+    """3 dollars and 50 cents, 4 euros and 50 cents, 2 h 51 min."""
+    if not (a.mark and b.mark and a.mark[1] and b.mark[1] and text[a.end : b.start] in (" ", " and ", ", ")):
         return a, b
-    if a.mark[1][1] <= b.mark[1][1] or text[a.end : b.start] not in (" ", " and ", ", "):
+    (above, scale), (below, part) = a.mark[1], b.mark[1]
+    if scale <= part or not (above == below or (above in MONEY and b.mark[1] == UNITS["cent"])):
         return a, b
     assert isinstance(a.value, tuple) and isinstance(b.value, tuple)
-    both = ("n", a.value[1] + b.value[1], a.value[2])
+    both = ("n", a.value[1] + b.value[1], above)
     return a._replace(also=(*a.also, both)), b._replace(also=(*b.also, both))
 
 

@@ -92,6 +92,16 @@ def nearest(one: Side, other: Side, found: Found, rivals: Sequence[Found]) -> Ou
     return "changed", other.words.text[nearest.start : nearest.end]
 
 
+def neighbours(side: Side, found: Found) -> set[str]:
+    """Stems of the words around a fact that say something."""
+    words = side.words
+    first, after = words.at(found.start), words.at(found.end)
+    near = [
+        words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
+    ]
+    return {stem(word) for word in near if word not in FUNCTION and not word[0].isdigit()}
+
+
 def changed_places(
     one: Side,
     other: Side,

@@ -7,7 +7,7 @@ from __future__ import annotations
 _CUES = {
     "neg": "not,never,no,none,nor,neither,without,w o,w out,cannot,can not,nobody,no one,nothing,nowhere,no longer,"
     "not yet,deny,denies,denied,denying,refuse,refuses,refused,refusing,reject,rejects,rejected,rejecting,fail,fails,"
-    "failed,failing,lack,lacks,lacked,lacking|non,un,sans,zero,0,absent,absence,missing,unable,impossible,avoid,"
+    "failed,failing,lack,lacks,lacked,lacking,unable|non,un,sans,zero,0,absent,absence,missing,impossible,avoid,"
     "avoids,avoided,exclude,excludes,excluded,excluding,exempt,false,nil,null,declined,declines,dont,doesnt,wont,"
     "cant,isnt,free,anti,stop,stopped,invalid,ban,bans,ignored,ignores,ignore,skipped,skips,off,failure,refusal,"
     "denial,rejection,ruled out,rules out,rule out,prevent,prevents,prevented,nope,incapable,inability",
@@ -125,9 +125,6 @@ _WORD_LIMITS = {
         "no less than",
         "no fewer than",
         "no later than",
-        "more than",
-        "less than",
-        "fewer than",
     )
 }
 for _phrase, _does in _WORD_LIMITS.items():  # also of what is no number: at least the manager
@@ -153,9 +150,7 @@ KEEPS = {
     "except": ("except", "unless", "neg"),
     "unless": ("unless", "except", "neg"),
     "until": ("until",),
-    "gt": ("gt",),
-    "lt": ("lt",),
-    "notuntil": ("notuntil",),
+    "notuntil": ("notuntil", "until"),
     "instead": ("instead", "neg"),
     "against": ("against", "neg"),
     "must": ("must",),
