@@ -25,7 +25,7 @@ setup: $(BIN)/scc ## Make .venv with scc in it
 .PHONY: demo
 demo: setup ## Compress a document and a transcript, offline
 	$(BIN)/scc compress --stats configs/samples/notes.md
-	$(BIN)/scc compress --stats --rate 0.33 < configs/samples/transcript.txt
+	$(BIN)/scc compress --stats --rate 0.5 --omission-marker < configs/samples/transcript.txt
 
 .PHONY: test
 test: $(VENV)/dev ## Set up and run the tests, under ten minutes
