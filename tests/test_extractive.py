@@ -108,10 +108,10 @@ def test_a_run_has_its_files_and_learns(base_model: Path, data: Path, work: Path
 def test_compress_uses_the_run(base_model: Path, data: Path, work: Path, scc: Scc) -> None:
     train_extractive(tiny(base_model, epochs=1), data, work / "run")
     text = "The harbour office moved on 4 March 2024, and nobody had told the 17 skippers who berth there."
-    ours = compress(text, rate=0.5, model=work / "run")
+    ours = compress(text, rate=0.5, protect="none", model=work / "run")
     assert 0 < ours.tokens_out <= 0.5 * ours.tokens_in
     (work / "text.txt").write_text(text)
-    done = scc("compress", "text.txt", "--rate", "0.5", "--model", "run")
+    done = scc("compress", "text.txt", "--rate", "0.5", "--protect", "none", "--model", "run")
     assert (done.exit_code, done.stdout) == (0, ours.compressed)
 
 
