@@ -279,7 +279,8 @@ def test_facts_whose_parts_survive_are_kept(sentences: list[str], seed: int) -> 
     words = [match.span() for match in re.finditer(r"\S+", text)]
     kept = [any(a < end and start < b for a, b in needed) or chosen.random() < 0.3 for start, end in words]
     compressed = " ".join(text[a:b] for (a, b), keep in zip(words, kept, strict=True) if keep)
-    lost = not_kept(text, compressed)
+    # `A was succeeded by B` without its small words says the opposite, and is told: names are not protected from that.
+    lost = [fact for fact in not_kept(text, compressed) if not (fact.kind == "names" and fact.status == "changed")]
     assert len(lost) <= len(facts) // 20 + 1, lost
 
 

@@ -59,7 +59,7 @@ def compress_prose(
     blocks, notes = fit_blocks(document, options, None if budget is None else budget / total, count)
     warnings += notes
     nothing = np.zeros(len(document.units), dtype=bool)
-    fixed = count(render(document, nothing.tolist()))
+    fixed = count(render(document, nothing.tolist(), marker=options.omission_marker))
     given = budget is not None
     if budget is None:
         budget = max(min(fixed + int(share * (total - fixed)), total) if fixed else int(share * total), 1)
