@@ -158,7 +158,7 @@ def test_the_report() -> None:
     report = check_facts("Alice must pay 5 euros by 3 May 2020.", "Alice may pay €6 by 3 May 2020.")
     assert [(fact.text, fact.status, fact.found) for fact in report.facts] == [
         ("Alice", "kept", None),
-        ("must pay", "changed", "may pay €6 by 3"),
+        ("must pay", "changed", "may pay"),
         ("5 euros", "changed", "€6"),
         ("3 May 2020", "kept", None),
     ]

@@ -8,8 +8,11 @@ from collections.abc import Hashable
 
 from compressor_cli.core.facts.sides import ENOUGH, KEPT, Outcome, Side, changed_places, nearest, stands
 from compressor_cli.core.facts.tokens import Found
+from compressor_cli.core.facts.values import plainly
 
-_SMALL = frozenset("a an the of to for that which is are was were be it its it's it’s in on at by with as".split())
+_SMALL = frozenset(
+    "a an the of to for that which is are was were be it its it's it’s in on at by with w as and this i".split()
+)
 
 
 def exact_outcomes(one: Side, other: Side) -> list[Outcome]:
@@ -26,8 +29,14 @@ def exact_outcomes(one: Side, other: Side) -> list[Outcome]:
             known[fact.value] = KEPT if kept else nearest(one, other, fact, strange[fact.type])
     result = [known[fact.value] for fact in one.exact]
     mine, theirs = one.exact, other.exact
-    changed_places(one, other, mine, theirs, result, lambda i, k: mine[i].value == theirs[k].value)
+    changed_places(one, other, mine, theirs, result, lambda i, k: _said(mine[i]) == _said(theirs[k]))
     return result
+
+
+def _said(found: Found) -> Hashable:
+    """A quotation as its words that say something, anything else as it is."""
+    assert isinstance(found.value, tuple)
+    return tuple(_words(found.value[1])) if found.value[0] == "quote" else found.value
 
 
 def _bare(found: Found) -> Hashable:
@@ -60,12 +69,18 @@ def _schemes(url: str) -> tuple[str, ...]:
 
 def _loosely(other: Side, text: str) -> bool:
     """A quotation without its marks and small words."""
-    said = [word for word in re.findall(r"\w+(?:['’]\w+)*", text.lower()) if word not in _SMALL]
+    said = _words(text)
     if not said or (len(said) < 2 and len(said[0]) < 3):
         return False
     words = other.words.words
-    for i in other.at.get(said[0], ())[:ENOUGH]:
-        run = [word for word in words[i : i + 3 * len(said)] if word not in _SMALL]
+    first = said[0]
+    forms = (first, *(first + end for end in ("st", "nd", "rd", "th"))) if first.isdigit() else (first,)
+    for i in [i for form in forms for i in other.at.get(form, ())[:ENOUGH]]:
+        run = [plainly(word) for word in words[i : i + 3 * len(said)] if word not in _SMALL]
         if run[: len(said)] == said:
             return True
     return False
+
+
+def _words(text: str) -> list[str]:
+    return [plainly(word) for word in re.findall(r"\w+(?:['’]\w+)*", text.lower()) if word not in _SMALL]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 
 from compressor_cli.core.facts.check_numbers import keys_of
 from compressor_cli.core.facts.check_polarity import Turned, moved, turned
@@ -24,6 +25,8 @@ _NEXT_TO = {
     "must": frozenset(("will",)),
     "only": frozenset(("just", "but", "single", "sole")),
     "unless": frozenset(("else", "or", "!")),
+    "gt": frozenset("> over above beyond".split()),
+    "lt": frozenset("< under below".split()),
     "neg": frozenset(("-", "−", "0", "zero", "ex", "non")),
 }
 _OPPOSITES = """
@@ -40,7 +43,8 @@ _UN = ("un", "in", "im", "ir", "il", "dis", "non", "mis")
 _UN_WORD = re.compile(r"(?:un|non|in|im|dis|ir|il|mis)([a-z]{3,})")
 _UP_TO = re.compile(r"(?:[-–—→]|\b(?:to|by|through|thru|before|til|ends?)) ?$")
 _NEGATIVE = frozenset("not no never nor".split())
-_DENIALS = frozenset(map(stem, "deny refuse reject fail lack forbid prohibit ban".split()))
+_IN_PAIRS = frozenset(map(stem, ("neither", "nor")))  # one `not` keeps both
+_VERBS = frozenset(map(stem, "deny refuse reject fail lack forbid prohibit ban".split()))
 _WINDOW = 8  # words
 
 
@@ -57,55 +61,77 @@ def _pairs() -> dict[str, set[str]]:
 _OPPOSITE = _pairs()
 
 
+@dataclass(frozen=True)
+class _Search:
+    """The cues of the other text, by the words that they may bear on.
+
+    `keys`: what a cue is in itself, by its id; not and can't are one. `used`: ids of cues that keep something.
+    """
+
+    one: Side
+    other: Side
+    by_stem: dict[str, list[Cue]]
+    keys: dict[int, str]
+    used: set[int] = field(default_factory=set)
+
+    def same(self, key: str, does: str, hit: Cue) -> bool:
+        return self.keys.get(id(hit), "") == key and _keeps(does, hit)
+
+    def free(self, key: str, does: str, hit: Cue) -> bool:
+        """Keeps nothing yet, and is not a word that stood for something else before."""
+        own = self.keys.get(id(hit), "")
+        known = hit.loose and own != key and own in self.one.stems
+        return (id(hit) not in self.used or key in _IN_PAIRS) and not known and _keeps(does, hit)
+
+
+def _keeps(does: str, hit: Cue) -> bool:
+    return any(done in KEEPS.get(does, (does,)) for done in hit.does)
+
+
 def cue_outcomes(one: Side, other: Side) -> tuple[list[Outcome], list[Turned]]:
     """For each cue of the original; and the words of it that only the other text negates."""
-    limits, ends = _limits_by_number(other), _ends(other)
-    verbs = {_denial(one, cue) for cue in one.cues} - {None}
-    every = _by_stem(one, other)
-    tables = {True: every, False: _without(other, every, verbs) if verbs else every}
+    search = _Search(one, other, _by_stem(one, other), {id(cue): _key(other, cue) for cue in other.cues})
     wanted = Counter(_asked(one, cue) for cue in one.cues if not cue.number)
-    owners = _owners(one, other)
-    known: dict[tuple[str, ...], int] = {}
-    used: set[int] = set()
+    hits = {asked: _hits(search, asked, search.same) for asked in wanted}
+    for asked, found in hits.items():
+        _use(search, asked, found)
+    for asked, found in hits.items():
+        if not found:
+            hits[asked] = _hits(search, asked, search.free)
+            _use(search, asked, hits[asked])
+    counts = {asked: len({hit.first for hit in found}) for asked, found in hits.items()}
+    limits, ends = _limits_by_number(other), _ends(other)
     result: list[Outcome] = []
     for cue in one.cues:
+        asked = () if cue.number else _asked(one, cue)
         if cue.number:
             result.append(_limit(one, other, cue, limits))
-            continue
-        asked = _asked(one, cue)
-        if asked not in known:
-            known[asked] = _use(
-                one, other, cue, _hits(other, asked, tables[_denial(one, cue) is not None], owners), used
-            )
-        if known[asked]:
-            result.append(_enough(one, other, cue, known[asked], wanted[asked]))
+        elif counts[asked]:
+            result.append(_enough(one, other, cue, counts[asked], wanted[asked]))
         else:
             until = cue.does[0] == "until" and any(key in ends for key in _after(one, cue))
             result.append(KEPT if until else LOST)
     waiting = [i for i, cue in enumerate(one.cues) if result[i] == LOST and not cue.number]
-    near = _by_neighbour(other, used) if waiting else {}
+    near = _by_neighbour(search) if waiting else {}
     for i in waiting:
-        result[i] = _stand_in(one, other, one.cues[i], tables[_denial(one, one.cues[i]) is not None], near, used)
+        result[i] = _stand_in(search, one.cues[i], near)
     moved(one, other, result)
-    return result, list(turned(one, other, used))
+    return result, list(turned(one, other, search.used))
 
 
-def _use(one: Side, other: Side, cue: Cue, hits: Sequence[Cue], used: set[int]) -> int:
-    """How many cues keep this one; those that govern the same word first are taken, if there are any."""
-    word = governs(one.words, cue)[1]
-    strong = {id(hit) for hit in hits if hit.governed and stem(other.words.words[hit.governed[0]]) == word}
-    used |= strong or {id(hit) for hit in hits}
-    return len({hit.first for hit in hits})
+def _key(side: Side, cue: Cue) -> str:
+    said = side.words.words[cue.first : cue.stop]
+    if any(word in ("not", "cannot") or word.endswith(("n't", "n’t")) for word in said):
+        return "not"
+    first = next((word for word in said if word not in FUNCTION), said[0] if said else "")
+    return "without" if first == "w" else stem(first)
 
 
-def _without(other: Side, table: dict[str, list[Cue]], verbs: Container[str | None]) -> dict[str, list[Cue]]:
-    return {word: [cue for cue in found if _denial(other, cue) not in verbs] for word, found in table.items()}
-
-
-def _denial(side: Side, cue: Cue) -> str | None:
-    """The stem of a verb that denies: one that both texts have keeps itself and nothing else."""
-    word = stem(side.words.words[cue.first]) if cue.first < len(side.words.words) else ""
-    return word if word in _DENIALS else None
+def _use(search: _Search, asked: tuple[str, ...], hits: Sequence[Cue]) -> None:
+    """Those that govern the same word first are taken, if there are any."""
+    words = search.other.words.words
+    strong = {id(hit) for hit in hits if hit.governed and stem(words[hit.governed[0]]) in asked[2:3]}
+    search.used.update(strong or {id(hit) for hit in hits})
 
 
 def _ends(other: Side) -> set[Hashable]:
@@ -136,7 +162,9 @@ def _limit(one: Side, other: Side, cue: Cue, limits: dict[Hashable, list[Cue]]) 
     assert cue.number
     there = [found for key in (cue.number.value, *cue.number.also) for found in limits.get(key, ())[:ENOUGH]]
     said = one.words.text[cue.parts[0][0] : cue.parts[-1][1]]
-    if any(set(cue.does) & set(found.does) for found in there) or stands(other, said):
+    if any(set(cue.does) & set(found.does) for found in there):
+        return KEPT
+    if stands(other, said) or (" a " in said and stands(other, said.replace(" a ", " ", 1))):
         return KEPT
     if there:
         first, last = there[0].parts[0][0], there[0].parts[-1][1]
@@ -159,51 +187,16 @@ def _by_stem(one: Side, other: Side) -> dict[str, list[Cue]]:
 
 
 def _asked(one: Side, cue: Cue) -> tuple[str, ...]:
-    """What the cue does, by which verb, and the stems to which another cue may do it: of `no member voted` both."""
+    """What the cue does, its key, and the stems to which another cue may do it: of `no member voted` both."""
     words = one.words.words
     places = cue.near if words[cue.first] in DETERMINERS else cue.governed[:1]
-    return cue.does[0], _denial(one, cue) or "", *(stem(words[k]) for k in places or cue.governed)
+    return cue.does[0], _key(one, cue), *(stem(words[k]) for k in places or cue.governed)
 
 
-def _said(side: Side, cue: Cue) -> tuple[str, str]:
-    """A cue in its own words, n't being not, and the stem of what it governs."""
-    words = ["not" if word.endswith(("n't", "n’t")) else word for word in side.words.words[cue.first : cue.stop]]
-    return " ".join(words), "" if cue.loose else governs(side.words, cue)[1]
-
-
-def _owners(one: Side, other: Side) -> dict[tuple[str, str], set[tuple[str, ...]]]:
-    """What cues of the other text stand for that the original has too, in the same words and as often.
-
-    Nobody asks for a word that is a cue only in notation, and was no cue where the original says it.
-    """
-    owners: dict[tuple[str, str], set[tuple[str, ...]]] = {}
-    now, before = Counter(_said(other, cue) for cue in other.cues if not cue.number), Counter[tuple[str, str]]()
-    cued: set[int] = set()
-    for cue in one.cues:
-        cued.update(range(cue.first, cue.stop))
-        if not cue.number:
-            said = _said(one, cue)
-            before[said] += 1
-            owners.setdefault(said, set()).add(_asked(one, cue))
-    for said in now:
-        if not said[1] and said[0] in one.at:
-            free = [k for k in one.at[said[0]] if k not in cued]
-            before[said] += len(free)
-            if free:
-                owners.setdefault(said, set())
-    return {said: asked for said, asked in owners.items() if now[said] <= before[said]}
-
-
-def _hits(
-    other: Side,
-    asked: tuple[str, ...],
-    by_stem: dict[str, list[Cue]],
-    owners: dict[tuple[str, str], set[tuple[str, ...]]],
-) -> list[Cue]:
-    keeps = KEEPS.get(asked[0], asked[:1])
-    for word in asked[2:]:
-        hits = [hit for hit in by_stem.get(word, ()) if any(does in keeps for does in hit.does)]
-        hits = [hit for hit in hits if asked in owners.get(_said(other, hit), (asked,))]
+def _hits(search: _Search, asked: tuple[str, ...], may_keep: Callable[[str, str, Cue], bool]) -> list[Cue]:
+    does, key, *stems = asked
+    for word in stems:
+        hits = [hit for hit in search.by_stem.get(word, ()) if may_keep(key, does, hit)]
         if hits:
             return hits
     return []
@@ -219,12 +212,12 @@ def _enough(one: Side, other: Side, cue: Cue, hits: int, wanted: int) -> Outcome
     return ("changed", None) if free > free_before else KEPT
 
 
-def _by_neighbour(other: Side, used: set[int]) -> dict[str, list[Cue]]:
+def _by_neighbour(search: _Search) -> dict[str, list[Cue]]:
     """Cues that keep nothing yet, by the stems around them."""
     table: dict[str, list[Cue]] = {}
-    for cue in other.cues:
-        if id(cue) not in used and not cue.number:
-            for word in {stem(word) for word in _around(other, cue)}:
+    for cue in search.other.cues:
+        if id(cue) not in search.used and not cue.number:
+            for word in {stem(word) for word in _around(search.other, cue)}:
                 table.setdefault(word, []).append(cue)
     return table
 
@@ -234,55 +227,69 @@ def _around(side: Side, cue: Cue) -> list[str]:
     return [word for word in words if word not in FUNCTION]
 
 
-def _stand_in(
-    one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]], near: dict[str, list[Cue]], used: set[int]
-) -> Outcome:
+def _stand_in(search: _Search, cue: Cue, near: dict[str, list[Cue]]) -> Outcome:
     """Other words for a cue that no longer stands before what it governs."""
-    does = cue.does[0]
+    one, other, does = search.one, search.other, cue.does[0]
     word = one.words.words[cue.governed[0]] if cue.governed else ""
     governed = stem(word)
-    if _undone(one, other, cue, by_stem):
+    if _undone(search, cue):
         return LOST
-    if _directly(one, other, cue) or (word and _beside(other, governed, does)):
+    if _directly(one, other, cue) or (word and _beside(one, other, cue)):
+        return KEPT
+    if _same_verb(search, cue):
         return KEPT
     if does in ("neg", "maynot", "forbid", "weak") and word and _opposite(one, other, word):
         return KEPT
-    if governed in other.stems:
-        if _second_word(one, other, cue, by_stem, used):
-            return KEPT
-        there = next((hit for hit in by_stem.get(governed, ()) if hit.does[0] != does), None)
-        if there is None:
-            return LOST
-        last = max((*there.near, there.stop - 1))
-        return "changed", other.words.text[
-            other.words.starts[there.first] : other.words.ends[last]
-        ] if there.stop > there.first else None
-    keeps = KEEPS.get(does, cue.does)
-    own = one.words.words[cue.first : cue.stop]
+    if governed not in other.stems:
+        return KEPT if _in_other_words(search, cue, near) else LOST
+    if _second_word(search, cue):
+        return KEPT
+    there = next(
+        (hit for hit in search.by_stem.get(governed, ()) if hit.does[0] != does and hit.stop > hit.first), None
+    )
+    if there is None:
+        return LOST
+    first, last = there.first, max((there.stop - 1, *there.governed))
+    return "changed", other.words.text[other.words.starts[first] : other.words.ends[last]]
+
+
+def _same_verb(search: _Search, cue: Cue) -> bool:
+    """`denied` is a denial wherever it stands, where `not` is not."""
+    key = _key(search.one, cue)
+    if key not in _VERBS:
+        return False
+    left = (id(hit) for hit in search.other.cues if search.keys[id(hit)] == key and id(hit) not in search.used)
+    found = next(left, None)
+    search.used.update(() if found is None else (found,))
+    return found is not None
+
+
+def _in_other_words(search: _Search, cue: Cue, near: dict[str, list[Cue]]) -> bool:
+    """What the cue governs is gone: a cue that keeps nothing yet, among the same words, may stand for it."""
+    key = _key(search.one, cue)
     votes: Counter[int] = Counter()
     free = {}
-    for stemmed in {stem(around) for around in _around(one, cue)}:
+    for stemmed in {stem(around) for around in _around(search.one, cue)}:
         for hit in near.get(stemmed, ())[:ENOUGH]:
-            said = other.words.words[hit.first]
-            known = hit.loose and said in one.at and said not in own  # it stood for something else before
-            if id(hit) not in used and not known and any(other_does in keeps for other_does in hit.does):
+            if search.free(key, cue.does[0], hit):
                 votes[id(hit)] += 1
                 free[id(hit)] = hit
     for chosen, shared in votes.most_common(3):
-        if shared > 1 or _not_denied_before(one, other, free[chosen]):
-            used.add(chosen)
-            return KEPT
-    return LOST
+        if shared > 1 or _not_denied_before(search.one, search.other, free[chosen]):
+            search.used.add(chosen)
+            return True
+    return False
 
 
-def _undone(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]]) -> bool:
+def _undone(search: _Search, cue: Cue) -> bool:
     """`not recommended` that became `recommended`."""
+    one, other = search.one, search.other
     last = one.words.words[cue.stop - 1]
     if cue.stop - cue.first < 2 or last in FUNCTION or cue.does[0] not in DENIES or last not in other.at:
         return False
     before = (other.words.words[i - 1] for i in other.at[last][:ENOUGH] if i)
     denied = any(word in _NEGATIVE or word.endswith(("n't", "n’t")) for word in before)
-    return not denied and not any(hit.does[0] in DENIES for hit in by_stem.get(stem(last), ())[:ENOUGH])
+    return not denied and not any(hit.does[0] in DENIES for hit in search.by_stem.get(stem(last), ())[:ENOUGH])
 
 
 def _not_denied_before(one: Side, other: Side, hit: Cue) -> bool:
@@ -331,11 +338,13 @@ def _directly(one: Side, other: Side, cue: Cue) -> bool:
     return False
 
 
-def _beside(other: Side, governed: str, does: str) -> bool:
-    """Right before the governed word stands a sign or small word that means it here."""
-    signs = _NEXT_TO.get(does, frozenset())
+def _beside(one: Side, other: Side, cue: Cue) -> bool:
+    """Right before the governed word stands a sign or small word that means it here, and did not stand there before."""
+    governed = cue.governed[0]
+    there = {one.words.words[k - 1] for k in (cue.first, governed) if k}
+    signs = _NEXT_TO.get(cue.does[0], frozenset()) - there
     words = other.words
-    for i in other.stems.get(governed, ())[:ENOUGH]:
+    for i in other.stems.get(stem(one.words.words[governed]), ())[:ENOUGH]:
         gap = words.gap(i).strip()
         if (gap and gap[-1] in signs) or (i and not gap and words.words[i - 1] in signs):
             return True
@@ -343,29 +352,20 @@ def _beside(other: Side, governed: str, does: str) -> bool:
 
 
 def _opposite(one: Side, other: Side, word: str) -> bool:
-    governed = stem(word)
-    if any(found in other.stems and found not in one.stems for found in _OPPOSITE.get(governed, ())):
-        return True
-    turned = [(before, stem(before + word)) for before in _UN]
-    return word + "less" in other.at or any(
-        found != before and found in other.stems and found not in one.stems for before, found in turned
-    )
+    """Closed for not open, unheard for not heard, wireless for without wires."""
+    others = {*_OPPOSITE.get(stem(word), ()), *(stem(before + word) for before in _UN), stem(word + "less")}
+    return any(found in other.stems and found not in one.stems for found in others)
 
 
-def _second_word(one: Side, other: Side, cue: Cue, by_stem: dict[str, list[Cue]], used: set[int]) -> bool:
+def _second_word(search: _Search, cue: Cue) -> bool:
     """`does not accept cash` kept as `no cash`: the cue went to the next word that it bore on anyway."""
-    keeps = KEEPS.get(cue.does[0], cue.does)
-    words = one.words.words
+    words, others = search.one.words.words, search.other.words.words
+    key = _key(search.one, cue)
     for k in [k for k in cue.near if k > cue.stop][1:]:
         if {"to", "that", "by", "of"} & set(words[cue.governed[0] : k]):
             return False
-        for hit in by_stem.get(stem(words[k]), ())[:ENOUGH]:
-            if (
-                any(does in keeps for does in hit.does)
-                and id(hit) not in used
-                and not (hit.loose and other.words.words[hit.first] in one.at)
-                and hit.governed
-                and stem(other.words.words[hit.governed[0]]) == stem(words[k])
-            ):
+        for hit in search.by_stem.get(stem(words[k]), ())[:ENOUGH]:
+            same = hit.governed and stem(others[hit.governed[0]]) == stem(words[k])
+            if same and search.free(key, cue.does[0], hit):
                 return True
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
 from compressor_cli.core.facts.names import GENERIC, LINKS, TITLES
 from compressor_cli.core.facts.roles import exchanged_roles
@@ -58,8 +59,23 @@ def name_outcomes(one: Side, other: Side) -> list[Outcome]:
         result.append(known[found.value])
     _swapped(one, other, new, result)
     exchanged_roles(one, other, result)
-    changed_places(one, other, one.names, other.names, result, lambda i, k: _same_name(one.names[i], other.names[k]))
+    theirs = _with_bare(one, other)
+    changed_places(one, other, one.names, theirs, result, lambda i, k: _same_name(one.names[i], theirs[k]))
     return result
+
+
+def _with_bare(one: Side, other: Side) -> list[Found]:
+    """The names of the other text, and words that are names in the original and stand there once."""
+    known = {found.value for found in other.names}
+    more = []
+    mine = {found.value: found for found in one.names if found.type == "name" and found.value not in known}
+    for name in mine.values():
+        word = one.words.lower[name.start : name.end]
+        places = other.at.get(word, ())
+        if len(places) == 1 and other.words.raw(places[0])[0].isupper():
+            span = (other.words.starts[places[0]], other.words.ends[places[0]])
+            more.append(Found("name", *span, (span,), name.value))
+    return sorted([*other.names, *more], key=lambda found: found.start) if more else other.names
 
 
 def _swapped(one: Side, other: Side, new: Sequence[Found], result: list[Outcome]) -> None:
@@ -123,15 +139,19 @@ def _name_stands(
         return _acronym_stands(other, raw, last) or (expansion is not None and _together(other, expansion))
     if len(last) == 1 and tokens[:-1]:
         return _lettered_stands(other, tokens)
+    if _turned_round(other, one.words.text[found.start : found.end]):
+        return False
     reach = one.words.at(found.end) - one.words.at(found.start) - 1
-    if _together(other, tokens, reach) or shorter.get(tokens) in other.at:
+    if _together(other, tokens, reach):
         return True
+    if shorter.get(tokens) in other.at:
+        return not _in_part(other, tokens)
     if any(stands(other, short) for short in _KNOWN_SHORT.get(tokens, ())):
         return True
     core = tuple(token for token in tokens if token not in FUNCTION and token not in LINKS)
     special = tuple(token for token in core if token not in GENERIC and token not in TITLES)
     if special and len(special) < len(core) and _together(other, special):
-        return not _of_another_sort(other, special, core)
+        return not _of_another_sort(one, other, special, core)
     return bool(core) and core != tokens and (_together(other, core) or shorter.get(core) in other.at)
 
 
@@ -142,14 +162,32 @@ def _lettered_stands(other: Side, tokens: Sequence[str]) -> bool:
     return any(words.words[i + 1] == tokens[-1] and words.raw(i + 1).isupper() for i in places)
 
 
-def _of_another_sort(other: Side, special: Sequence[str], core: Sequence[str]) -> bool:
-    """Queen Street is not Queen Square."""
+def _of_another_sort(one: Side, other: Side, special: Sequence[str], core: Sequence[str]) -> bool:
+    """Queen Street is not Queen Square, nor is it Queen Lane where the original has no lane."""
     words = other.words
     for i in other.at.get(special[-1], ())[:ENOUGH]:
-        sort = words.words[i + 1] if i + 1 < len(words.words) and words.gap(i + 1) == " " else ""
-        if not (sort in GENERIC and sort not in core and words.raw(i + 1)[0].isupper()):
+        beside = (k for k in (i - 1, i + 1) if 0 <= k < len(words.words) and words.gap(max(k, i)) == " ")
+        strange = (k for k in beside if words.words[k] in GENERIC or words.words[k] not in one.at)
+        if not any(words.raw(k)[0].isupper() and words.words[k] not in core for k in strange):
             return False
     return True
+
+
+def _in_part(other: Side, tokens: Sequence[str]) -> bool:
+    """Two words of the name in a row, with capitals: Riga Stock Exchange (WSE) is not the Warsaw Stock Exchange."""
+    words = other.words
+    for first, second in pairwise(tokens):
+        for i in other.at.get(first, ())[:ENOUGH]:
+            row = i + 1 < len(words.words) and words.words[i + 1] == second
+            if row and words.raw(i)[0].isupper() and words.raw(i + 1)[0].isupper():
+                return True
+    return False
+
+
+def _turned_round(other: Side, said: str) -> bool:
+    """The Bank of England, and England of the Bank."""
+    first, _, last = said.partition(" of ")
+    return bool(last) and stands(other, f"{last} of {first}") and not stands(other, said)
 
 
 def _acronym_stands(other: Side, raw: str, token: str) -> bool:

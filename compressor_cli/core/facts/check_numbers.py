@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from compressor_cli.core.facts.rates import once_stands, other_rate
@@ -24,13 +24,15 @@ from compressor_cli.core.facts.sides import (
     stands,
 )
 from compressor_cli.core.facts.tokens import Found
-from compressor_cli.core.facts.values import EXACT, MONTHS, SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.values import EXACT, MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, stem
 from compressor_cli.core.facts.words import FUNCTION
 
+_ORDINALS = {n: word for word, n in ORDINALS.items()}
 _FALLING = re.compile(
     r"\b(?:f[ae]ll|drop|declin|decreas|reduc|los[st]|lower|down|less|fewer|cost|weak|short|shr[aiu]nk|cut|slump|slip|minus|below|withdr)"
 )
 _MANY = 60  # of one number; what was said so often is not told apart
+_TO = frozenset(("to", "→", "-", "–", "—"))
 _FAR = 6  # words
 _SOON = 60  # characters
 
@@ -63,6 +65,7 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
     _apart(one, other, matches, result)
     _crossed(one, other, matches, result)
+    _reversed(one, other, matches, result)
     return result
 
 
@@ -132,6 +135,10 @@ def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, l
     if value[0] == "date" and value[1:2] == (None,) and value[3] is None:
         names = [name for name, month in MONTHS.items() if month == value[2]]
         return any(other.words.raw(i)[0].isupper() for name in names for i in other.at.get(name, ())[:ENOUGH])
+    if value[0] == "o" and _ORDINALS.get(value[1]) in other.at:
+        return True
+    if raw[:2].lower() == "a " and stands(other, raw[2:]):  # about a third
+        return True
     if value[0] == "many":
         return stands(other, f"{value[1]}s") or stands(other, f"{value[1]:,}s") or stands(other, raw)
     if value[0] == "version":
@@ -234,6 +241,19 @@ def _apart(one: Side, other: Side, matches: Sequence[set[int]], result: list[Out
             if a and b and a != b and (now[side], now_next[side]) == (b, a):
                 result[i] = "changed", one.words.text[one.numbers[j].start : one.numbers[j].end]
                 result[j] = "changed", one.words.text[one.numbers[i].start : one.numbers[i].end]
+
+
+def _reversed(one: Side, other: Side, matches: Sequence[set[int]], result: list[Outcome]) -> None:
+    """From 5 to 7, and 7 to 5."""
+    for i, (hits, more) in enumerate(pairwise(matches)):
+        if len(hits) != 1 or len(more) != 1:
+            continue
+        a, b = one.numbers[i], one.numbers[i + 1]
+        x, y = other.numbers[next(iter(hits))], other.numbers[next(iter(more))]
+        between, now = one.words.lower[a.end : b.start], other.words.lower[y.end : x.start]
+        if y.end <= x.start and between.strip() in _TO and now.strip() in _TO:
+            result[i] = "changed", one.words.text[b.start : b.end]
+            result[i + 1] = "changed", one.words.text[a.start : a.end]
 
 
 def _anchors(side: Side, shared: set[str]) -> list[tuple[int, str]]:

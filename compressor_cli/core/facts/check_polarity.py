@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from compressor_cli.core.facts.cues import SYMBOL, governs
 from compressor_cli.core.facts.sides import ENOUGH, KEPT, Outcome, Side
-from compressor_cli.core.facts.values import CARDINALS, ORDINALS, stem
+from compressor_cli.core.facts.values import plainly, stem
 from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS, LOOSE_DENIALS
 
 _UNDONE = re.compile(r"(?:un(?!der|i|til|less)|non)[a-z]{4,}")
@@ -48,13 +48,7 @@ def moved(one: Side, other: Side, result: list[Outcome]) -> None:
 def _left(side: Side, places: Iterable[int]) -> list[set[str]]:
     """What stands before each place; 1st and first are one."""
     words = side.words.words
-    return [{_plainly(words[j]) for j in range(max(0, k - 5), k) if words[j] not in FUNCTION} for k in places]
-
-
-def _plainly(word: str) -> str:
-    n = ORDINALS.get(word, CARDINALS.get(word))
-    digits = word.rstrip("stndrh")
-    return str(n) if n is not None else digits if digits.isdigit() else stem(word)
+    return [{stem(plainly(words[j])) for j in range(max(0, k - 5), k) if words[j] not in FUNCTION} for k in places]
 
 
 _MAY_DENY = (DENIES - {"notuntil"}) | {"except", "unless", "instead", "only"}
@@ -77,7 +71,7 @@ def turned(one: Side, other: Side, used: set[int]) -> Iterator[Turned]:
     for cue in other.cues:
         if cue.does[0] not in DENIES or not cue.governed or cue.loose or cue.number or id(cue) in used:
             continue
-        if notation and cue.first == cue.stop:
+        if cue.governed[0] < cue.stop or (notation and cue.first == cue.stop):
             continue
         word = stem(words[cue.governed[0]])
         here = one.stems.get(word, ())

@@ -44,6 +44,7 @@ _CALLED = frozenset(
     "namespace library crate plugin workflow pipeline task tag label host volume deployment function script tool index "
     "stream".split()
 )
+_TELLING = _CALLED | {"true", "false"}
 _KEBAB = re.compile(r" ([a-z][a-z0-9]*(?:-[a-z0-9]+)+)(?![\w-])")
 _CAMEL = re.compile(r"[a-z_]+[a-z0-9]*[A-Z]\w*$|(?!Mc|Mac|De|O|La|Di|Van)[A-Z][a-z0-9]+[A-Z][a-z0-9]\w*$")
 _MIXED = re.compile(r"(?=\w*\d)(?=\w*[a-z])(?:[a-z]{1,12}\d{1,6}(?:_\w+)?|(?=(?:\w*\d\w*[a-z]\w*\d))[a-z0-9]{6,})$")
@@ -214,7 +215,6 @@ def _identifiers(words: Words) -> Iterator[Found]:
     text = words.text
     for pattern in (_FLAG, _DOLLAR):
         yield from (_identifier(text, *match.span()) for match in pattern.finditer(text))
-    yield from (_identifier(text, words.starts[i], words.ends[i]) for i in _truths(words))
     done = 0
     for match in _CHAINED.finditer(text) if "()" in text or "::" in text else ():
         if match.start() >= done:
@@ -223,8 +223,11 @@ def _identifiers(words: Words) -> Iterator[Found]:
                 first -= 1
             done = match.end()
             yield _identifier(text, max(words.starts[first], 0), done)
-    for i in [i for i, word in enumerate(words.words) if word in _CALLED]:
-        if kebab := _KEBAB.match(text, words.ends[i]):
+    for i in [i for i, word in enumerate(words.words) if word in _TELLING]:
+        if words.words[i] not in _CALLED:
+            if _is_set(words, i):
+                yield _identifier(text, words.starts[i], words.ends[i])
+        elif kebab := _KEBAB.match(text, words.ends[i]):
             yield _identifier(text, *kebab.span(1))
     yield from (found for found in _dotted(words) if found.type == "identifier")
     for i in sorted({*words.odd, *_humps(words)}):
@@ -240,12 +243,11 @@ def _identifiers(words: Words) -> Iterator[Found]:
             yield _identifier(text, start, end)
 
 
-def _truths(words: Words) -> Iterator[int]:
+def _is_set(words: Words, i: int) -> bool:
     """True and false where something is set to them."""
-    for i in [i for i, word in enumerate(words.words) if word in ("true", "false") and i]:
-        sign = words.gap(i).rstrip(" `\"'")[-1:] in ("=", ":")
-        if (sign or words.words[i - 1] in _TRUTH_AFTER) and not words.text.startswith(" that", words.ends[i]):
-            yield i
+    if not i or words.text.startswith(" that", words.ends[i]):
+        return False
+    return words.words[i - 1] in _TRUTH_AFTER or words.gap(i).rstrip(" `\"'").endswith("=")
 
 
 def _humps(words: Words) -> Iterator[int]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from compressor_cli.core.facts.tokens import Found, Span, Words
 from compressor_cli.core.facts.values import stem
 from compressor_cli.core.facts.words import (
+    AFTER_FIRST,
     AFTER_NUMBER,
     APART,
     AUXILIARY,
@@ -72,12 +73,7 @@ def cues(words: Words, numbers: Iterable[Found], loose: bool = False) -> list[Cu
     found = list(_limits(words, numbers, loose))
     busy = {k for cue in found for k in range(cue.first, cue.stop)}
     found += _phrases(words, busy, PLAIN)
-    denied = {k for cue in found if not cue.number and words.words[cue.first] in DETERMINERS for k in cue.near}
-    found = [
-        cue
-        for cue in found
-        if cue.does[0] not in ("must", "may", "should") or not denied.intersection(cue.governed[:1])
-    ]
+    found = [cue for cue in found if cue.does[0] not in ("must", "may", "should") or not _is_denied(words, cue)]
     if loose:
         busy |= {k for cue in found for k in range(cue.first, cue.stop)}
         found += _phrases(words, busy - {k for cue in found if cue.does[0] == "neg" for k in (cue.first,)}, LOOSE)
@@ -85,6 +81,16 @@ def cues(words: Words, numbers: Iterable[Found], loose: bool = False) -> list[Cu
         found = [_unneeded(words, cue) for cue in found]
     found.sort(key=lambda cue: (cue.first, cue.stop))
     return found
+
+
+def _is_denied(words: Words, modal: Cue) -> bool:
+    """In `no one may` the negation says it all."""
+    for k in range(modal.first - 1, max(-1, modal.first - _LONGEST - 3), -1):
+        if _STOP.search(words.gap(k + 1).replace(".", "")) or words.words[k] in ("and", "but"):
+            return False
+        if words.words[k] in DETERMINERS:
+            return True
+    return False
 
 
 def _unneeded(words: Words, cue: Cue) -> Cue:
@@ -100,6 +106,8 @@ def _unneeded(words: Words, cue: Cue) -> Cue:
 
 def _limits(words: Words, numbers: Iterable[Found], loose: bool) -> Iterator[Cue]:
     for number in numbers:
+        if isinstance(number.value, tuple) and number.value[0] == "o":
+            continue
         i = words.at(number.start)
         found = _limit_before(words, number, i, PLAIN_LIMITS) or _limit_after(words, number)
         found = found or _limit_apart(words, i, loose)
@@ -121,7 +129,7 @@ def _not_more(words: Words, limit: _Limit) -> _Limit:
         return limit
     while k > first - 4 and k > 0 and words.words[k] in _BETWEEN_NOT and words.gap(k) == " ":
         k -= 1
-    if words.words[k] not in ("not", "never") and words.words[k][-3:] not in _NT:
+    if words.words[k] not in ("not", "never", "no") and words.words[k][-3:] not in _NT:
         return limit
     if k and words.words[k - 1] in _BEFORE_NOT and words.gap(k) == " ":
         k -= 1
@@ -171,18 +179,17 @@ def _limit_after(words: Words, number: Found) -> _Limit | None:
     text, k = words.text, words.at(number.end)
     if text[number.end : number.end + 1] == "+" and not text[number.end + 1 : number.end + 2].isalnum():
         return ("ge", "gt"), (number.end, number.end + 1), k, k
-    for skip in (0, 1):
-        first = k + skip
-        if first < len(words.words) and words.words[first] in ("or", "and", "at", "max", "min", "maximum", "minimum"):
-            for n in (3, 2, 1):
-                phrase = " ".join(words.words[first : first + n])
-                if (
-                    first + n <= len(words.words)
-                    and phrase in AFTER_NUMBER
-                    and (not skip or phrase.startswith("or"))
-                    and not _STOP.search(words.gap(first)[:3].strip(","))
-                ):
-                    return (AFTER_NUMBER[phrase],), (words.starts[first], words.ends[first + n - 1]), first, first + n
+    if AFTER_FIRST.isdisjoint(words.words[k : k + 2]):
+        return None
+    for first in (k, k + 1):
+        if first >= len(words.words) or (first == k and _STOP.search(words.gap(first).strip(","))):
+            break
+        sign = words.gap(first).strip() in ("&", "+")
+        for n in (3, 2, 1):
+            stop = first + n
+            phrase = ("and " if sign else "") + " ".join(words.words[first:stop])
+            if stop <= len(words.words) and phrase in AFTER_NUMBER and (first == k or phrase.startswith("or")):
+                return (AFTER_NUMBER[phrase],), (words.starts[first], words.ends[stop - 1]), first, stop
     return None
 
 
@@ -225,6 +232,8 @@ def _means_else(words: Words, i: int) -> bool:
         return not words.begins_sentence(i)  # the month, and Python's None
     if word == "should" and i + 1 < len(words.words) and words.begins_sentence(i):
         return words.words[i + 1] in PRONOUNS  # should you wish
+    if word in ("more", "less", "fewer") and i:
+        return bool(words.taken[words.starts[i - 1]])  # five points more than
     if word == "must":
         return bool(i) and words.words[i - 1] == "a"
     if word == "w":

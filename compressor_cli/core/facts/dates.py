@@ -24,7 +24,7 @@ _HOUR = re.compile(
     rf"(?:(?P<half>{SPACE}[ap])\.?m\b\.?| in (?:the )?(?P<part>morning|afternoon|evening)\b| at (?P<night>night)\b)?"
 )
 _DAY_TIME = re.compile(r"(?: in the (morning|afternoon|evening)| at (night))\b")
-_YEAR_AFTER = re.compile(r"(?:,? |[-/.])(\d{4})(?![\w,.]*\d)(?!%)")
+_YEAR_AFTER = re.compile(r"(?:,? |[-/.])(\d{4})(?!\w|[,.]*\d|%)")
 _DAY_AFTER = re.compile(r"\.?[ -](?:the )?(\d{1,2})(?:st|nd|rd|th)?(?![\w:%]|[.,]\d| ?[ap]\.?m\b)", re.I)
 _DAY_BEFORE = re.compile(r"(?<![\w.,:/$€£-])(\d{1,2})(?:st|nd|rd|th)?(?: of)?[ -]$", re.I)
 _SPELT_DAY = re.compile(r"\b(?:(twenty|thirty)[ -])?(" + "|".join(ORDINALS) + r")(?: day)? of $")
@@ -39,7 +39,7 @@ _IN_MONTH = frozenset(
 def named_dates(words: Words) -> Iterator[Found]:
     end = 0
     for i in [i for i in words.capitals if words.words[i] in MONTHS]:
-        if words.starts[i] >= end:
+        if words.starts[i] >= end and not (words.raw(i).isupper() and len(words.words[i]) < 4):
             found = _named_date(words, i, MONTHS[words.words[i]], end)
             if found and not words.taken[found.start]:
                 end = found.end
@@ -118,7 +118,8 @@ def time_at(text: str, start: int, end: int) -> Found | None:
         hour = hour % 12 + noon
     value = ("time", (hour % 24 * 60 + minute) * 60 + second, (match[5] or "").upper())
     mark = (Decimal(noon), None) if match[4] else None
-    return Found("time", start, match.end(), (match.span(),), value, (), mark)
+    lasting = () if match[4] else (quantity(Decimal(value[1]), UNITS["s"]),)  # 2:20 can be two hours and twenty minutes
+    return Found("time", start, match.end(), (match.span(),), value, lasting, mark)
 
 
 def hour_said(text: str, start: int, end: int, hour: int) -> Found | None:

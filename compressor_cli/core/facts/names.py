@@ -64,10 +64,16 @@ def names(words: Words) -> Iterator[Found]:
         if len(run) > _LONGEST:
             continue
         run = _without_head(words, run, begins)
-        if len(run) > 1 and all(words.raw(i).isupper() for i in run) and any(len(words.words[i]) > 5 for i in run):
-            continue  # CREATE TABLE
+        if len(run) > 1 and all(words.raw(i).isupper() for i in run) and _is_loud(words, run):
+            continue
         if len(run) > 1 or (run and _is_name(words, run[0], begins, known, plain)):
             yield _name(words, run)
+
+
+def _is_loud(words: Words, run: list[int]) -> bool:
+    """CREATE TABLE, and whole sentences in capitals; not HMS VICTORY or U.S.A."""
+    long = [i for i in run if len(words.words[i]) > 1]
+    return len(long) > 2 or any(len(words.words[i]) > 5 for i in long[:1])
 
 
 def _runs(words: Words) -> Iterator[list[int]]:

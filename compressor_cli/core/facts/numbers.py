@@ -141,7 +141,7 @@ def _part(words: Words, i: int, before: str, after: str) -> Found | None:
     if word.startswith("hal"):
         if before in ORDINALS or before == "other":
             return None
-        if after not in _AFTER_HALF and before not in ("by", "in", "one", "a"):
+        if after not in _AFTER_HALF and before not in ("by", "in", "one", "a") and not unit(after):
             return None
     elif before not in ("a", "one") or after != "of":
         return None

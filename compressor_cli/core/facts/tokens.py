@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 Span = tuple[int, int]
 _WORD = re.compile(r"(\w+(?:['’]\w+)*)")
-_SENTENCE_END = re.compile(r"[.!?:;\n\"“«(\[{*#|•>]|(?:^|\s)[-–—]\s")
+_SENTENCE_END = re.compile(r"[.!?](?![,.])|[:\n\"“«*#|•>]|(?:^|\s)[-–—]\s")
 
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st rev sen gov gen col sgt capt lt jr sr mt vs".split())
 

@@ -35,7 +35,7 @@ SCALES = {
     "crore": 10**7, ""
     "lakh": 10**5, "M": 10**6, "B": 10**9, "T": 10**12, "K": 10**3, "m": 10**6, "b": 10**9, "mill": 10**6,
 }  # fmt: skip
-FRACTIONS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
+FRACTIONS = {"half": 2, "quarter": 4, "quarters": 4} | {
     word + end: n for word, n in ORDINALS.items() if 2 < n <= 20 for end in ("", "s")
 }
 TIMES_OVER = {"once": 1, "twice": 2, "thrice": 3}
@@ -170,6 +170,13 @@ def stem(word: str) -> str:
         word = word[:-1]
     word = word[:-1] + "i" if len(word) > 3 and word[-1] == "y" else word
     return _LEMMA.get(word, word)[:6]
+
+
+def plainly(word: str) -> str:
+    """Numbers as figures: first and 1st are 1. Other words as they are."""
+    n = ORDINALS.get(word, CARDINALS.get(word))
+    digits = word.rstrip("stndrh") if word[0].isdigit() else ""
+    return str(n) if n is not None else digits if digits.isdigit() else word
 
 
 def decimal(digits: str) -> Decimal | None:

@@ -112,6 +112,9 @@ def _by_first_word(table: dict[str, tuple[str, ...]]) -> dict[str, list[tuple[li
 
 
 PLAIN, LOOSE = _by_first_word(_table(_CUES, 0)), _by_first_word(_table(_CUES, 1))
+AFTER_FIRST = frozenset(word for phrase in AFTER_NUMBER for word in phrase.removeprefix("and ").split(" ")[:1]) | {
+    "and"
+}
 PLAIN_LIMITS = _table(_LIMITS, 0)
 LOOSE_LIMITS = _table(_LIMITS, 1) | PLAIN_LIMITS
 LIMIT_ENDS = frozenset(phrase.split(" ")[-1] for phrase in LOOSE_LIMITS)
@@ -125,6 +128,9 @@ _WORD_LIMITS = {
         "no less than",
         "no fewer than",
         "no later than",
+        "more than",
+        "less than",
+        "fewer than",
     )
 }
 for _phrase, _does in _WORD_LIMITS.items():  # also of what is no number: at least the manager
@@ -150,7 +156,9 @@ KEEPS = {
     "except": ("except", "unless", "neg"),
     "unless": ("unless", "except", "neg"),
     "until": ("until",),
-    "notuntil": ("notuntil", "until"),
+    "gt": ("gt",),
+    "lt": ("lt",),
+    "notuntil": ("notuntil",),
     "instead": ("instead", "neg"),
     "against": ("against", "neg"),
     "must": ("must",),
