@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -99,3 +99,53 @@ class Receipt:
         plain = asdict(self)
         plain |= {name: list(plain[name]) for name in ("blocks", "facts", "warnings")}
         return plain | {"map": self.map and b64encode(self.map).decode()}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question to a model, the same for every provider: all that changes the answer, but for the model.
+
+    `schema` is the JSON schema of an object that the answer has to be; `schema_name` is what providers call it.
+    What a provider cannot honour (Anthropic's newer models take no `temperature`, nor any `seed`) it says once.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    system: str | None = None
+    max_tokens: int = 4096
+    temperature: float | None = None
+    seed: int | None = None
+    schema: Mapping[str, Any] | None = None
+    schema_name: str = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """As the provider counted: `input_tokens` is all of the input, of which `cache_read` and `cache_write` are parts."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """`model` and `request_id` are the provider's own. `cached`: from the response cache on this machine, at no cost.
+
+    `cost_usd` is None where the price is unknown. `stop`: `end` (complete), `length` (cut), `refusal`, or `other`.
+    """
+
+    text: str
+    model: str
+    request_id: str | None
+    stop: Literal["end", "length", "refusal", "other"]
+    usage: Usage
+    seconds: float
+    cost_usd: float | None = None
+    cached: bool = False
