@@ -112,6 +112,7 @@ class ChatRequest:
     """One question to a model, the same for every provider: all that changes the answer, but for the model.
 
     `schema` is the JSON schema of an object that the answer has to be; `schema_name` is what providers call it.
+    `sample` is never sent: it tells apart equal requests that are to have answers of their own.
     What a provider cannot honour (Anthropic's newer models take no `temperature`, nor any `seed`) it says once.
     """
 
@@ -122,11 +123,12 @@ class ChatRequest:
     seed: int | None = None
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """As the provider counted: `input_tokens` is all of the input, of which `cache_read` and `cache_write` are parts."""
+    """As the provider counted: `input_tokens` is all of the input; `cache_read` and `cache_write` are parts of it."""
 
     input_tokens: int
     output_tokens: int

@@ -149,10 +149,10 @@ def load_settings(config: Path | None = None, **flags: Mapping[str, Any]) -> Set
         for section, values in flags.items()
     }
     try:
-        sources: dict[str, Any] = {**given, "_yaml": _read_yaml(config)}
+        sources: dict[str, Any] = {**given, "_yaml": _read_sections(config)}
         return Settings(**sources)
     except ValidationError as exc:
-        problems = "; ".join(_told(error) for error in exc.errors())
+        problems = "; ".join(told(error) for error in exc.errors())
         raise UsageError(f"settings: {problems}") from None
     except SettingsError as exc:  # a list from the environment is JSON
         raise UsageError(f"settings: {exc}", hint='a list in an SCC_ variable is JSON: ["one", "two"]') from None
@@ -177,27 +177,34 @@ def key_origins() -> dict[str, str | None]:
     return origins
 
 
-def _told(error: Any) -> str:
+def told(error: Any) -> str:
+    """One error of pydantic in one line."""
     where = ".".join(str(part) for part in error["loc"])
     what = "no such setting" if error["type"] == "extra_forbidden" else error["msg"]
     return f"{where}: {what}"
 
 
-def _read_yaml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
+def read_yaml(path: Path, flag: str) -> dict[str, Any]:
+    """Raises UsageError, naming `flag`, for what is no YAML mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise UsageError(f"--config {path}: {exc.strerror}") from None
+        raise UsageError(f"{flag} {path}: {exc.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--config {path}: not UTF-8") from None
+        raise UsageError(f"{flag} {path}: not UTF-8") from None
     except yaml.YAMLError as exc:
-        raise UsageError(f"--config {path}: not YAML: {' '.join(str(exc).split())}") from None
+        raise UsageError(f"{flag} {path}: not YAML: {' '.join(str(exc).split())}") from None
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UsageError(f"--config {path}: sections by name are needed at the top level")
+        raise UsageError(f"{flag} {path}: sections by name are needed at the top level")
+    return content
+
+
+def _read_sections(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content = read_yaml(path, "--config")
     # A section that is no mapping must fail here: merged with any flag it would be replaced in silence.
     for section, values in content.items():
         if section in Settings.model_fields and values is not None and not isinstance(values, dict):

@@ -1,0 +1,156 @@
+"""From a plan and a corpus to the requests that a teacher gets, in an order that is the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from compressor_cli.core.conversations import SCHEMA as CONVERSATION
+from compressor_cli.core.domains import detect_domain
+from compressor_cli.core.jsonl import content_key, parse_row, read_lines
+from compressor_cli.core.recipes import Job, Recipe
+from compressor_cli.errors import UsageError
+from compressor_cli.records import ChatMessage, ChatRequest
+
+COMPRESSION = {
+    "type": "object",
+    "properties": {"compressed": {"type": "string"}},
+    "required": ["compressed"],
+    "additionalProperties": False,
+}
+OPEN, CLOSE = "<source>\n", "\n</source>"
+_GROUND = 12_000  # characters of a source row that a conversation is built on
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A row of a corpus. `group` is what must not stand in two splits: the document it was taken from."""
+
+    id: str
+    text: str
+    domain: str
+    language: str | None
+    group: str
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One row that is asked for. `key` has in it all that changes the answer."""
+
+    key: str
+    id: str
+    job: Job
+    sample: int
+    row: SourceRow | None
+    language: str | None
+    topic: str | None
+    request: ChatRequest
+
+
+def read_corpus(path: Path) -> list[SourceRow]:
+    """Rows with `text`; what else is missing is found out. Raises UsageError for a line without one."""
+    rows = []
+    for number, line in read_lines(path):
+        try:
+            row = parse_row(line)
+            text = row.get("text")
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError("no `text`")
+        except ValueError as exc:
+            raise UsageError(
+                f"{path}, line {number}: {exc}", hint="`scc data corpus` writes rows of this form"
+            ) from None
+        rows.append(_source_row(row, text, number))
+    if not rows:
+        raise UsageError(f"{path} holds no rows")
+    return rows
+
+
+def _source_row(row: dict[str, Any], text: str, number: int) -> SourceRow:
+    domain, language = row.get("domain"), row.get("language")
+    if domain is None:
+        found = detect_domain(text)
+        domain, language = found.name, language or found.language
+    row_id = str(row.get("id", number))
+    return SourceRow(row_id, text, domain, language, str(row.get("source") or row_id), row.get("licence"))
+
+
+def seeds(recipe: Recipe, job: Job, corpus: Sequence[SourceRow], model: str) -> Iterator[Seed]:
+    """All that the source gives for a job. Rows are read in their order, each `samples` times before none is left."""
+    rows = [row for row in corpus if _fits(row, job)]
+    for sample in range(job.samples):
+        if recipe.kind == "compression":
+            for row in rows:
+                yield _seed(recipe, job, model, sample, row=row)
+        else:
+            yield from _conversations(recipe, job, rows, model, sample)
+
+
+def _fits(row: SourceRow, job: Job) -> bool:
+    domain = "prose" if row.domain in ("mixed", "chat") and "prose" in job.domains else row.domain
+    return (not job.domains or domain in job.domains) and (not job.languages or row.language in job.languages)
+
+
+def _conversations(recipe: Recipe, job: Job, rows: Sequence[SourceRow], model: str, sample: int) -> Iterator[Seed]:
+    """Each topic in each language; the ground changes from one to the next."""
+    number = count(sample * len(job.topics) * max(len(job.languages), 1))
+    for topic in job.topics:
+        for language in job.languages or (None,):
+            n = next(number)
+            fitting = [row for row in rows if language is None or row.language == language]
+            row = fitting[n % len(fitting)] if fitting else None
+            yield _seed(recipe, job, model, sample, row=row, language=language, topic=topic)
+
+
+def _seed(
+    recipe: Recipe,
+    job: Job,
+    model: str,
+    sample: int,
+    *,
+    row: SourceRow | None,
+    language: str | None = None,
+    topic: str | None = None,
+) -> Seed:
+    compression = recipe.kind == "compression"
+    parts = [] if compression else [*_told(job, language, topic, sample)]
+    if row is not None:
+        parts.append(f"{OPEN}{row.text if compression else row.text[:_GROUND]}{CLOSE}")
+    request = ChatRequest(
+        messages=(ChatMessage("user", "\n\n".join(parts)),),
+        system=job.system,
+        max_tokens=recipe.max_tokens,
+        temperature=recipe.temperature,
+        schema=None if recipe.output == "text" else COMPRESSION if compression else CONVERSATION,
+        schema_name=recipe.kind,
+        sample=sample,
+    )
+    named = [job.name, row.id if row else None, language, topic, sample]
+    key = content_key(named, model, request.system, request.messages[0].content, recipe.max_tokens, recipe.temperature)
+    return Seed(
+        key, "/".join(str(part) for part in named if part is not None), job, sample, row, language, topic, request
+    )
+
+
+def _told(job: Job, language: str | None, topic: str | None, sample: int) -> Iterator[str]:
+    if job.instruction:
+        yield f"Of this kind: {job.instruction}"
+    lines = [f"Topic: {topic}"]
+    if language:
+        lines.append(f"Language: {language}")
+    if sample:
+        lines.append(
+            f"Conversation {sample + 1} about this topic: let it differ from the others in task, setting and course."
+        )
+    yield "\n".join(lines)
+
+
+def seed_count(recipe: Recipe, job: Job, corpus: Sequence[SourceRow]) -> int:
+    """How many `seeds` gives."""
+    if recipe.kind == "compression":
+        return job.samples * sum(_fits(row, job) for row in corpus)
+    return job.samples * len(job.topics) * max(len(job.languages), 1)

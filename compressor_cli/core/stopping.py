@@ -1,0 +1,49 @@
+"""Ending a run of many requests in good order: what is in flight is paid for, so it is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from compressor_cli.errors import SccError
+
+
+@dataclass
+class Stop:
+    """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one."""
+
+    reason: SccError | int | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self.reason is not None
+
+    def ask(self, reason: SccError | int) -> None:
+        self.reason = self.reason if self.reason is not None else reason
+
+
+@contextmanager
+def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks to stop; the second one cancels the task that is running now."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def received(number: int) -> None:
+        if isinstance(stop.reason, int):
+            task.cancel()
+            return
+        stop.ask(number)
+        tell("stopping: waiting for the answers that are on their way; once more to drop them")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

@@ -1,0 +1,41 @@
+"""The embedded engine as a teacher: free, offline, good for a dry run of a pipeline. Its rows say who made them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from compressor_cli import __version__
+from compressor_cli.core.seeds import CLOSE, OPEN
+from compressor_cli.engines.compress import compress
+from compressor_cli.errors import BadRequestError, SccError
+from compressor_cli.records import ChatReply, ChatRequest, Usage
+
+NAME = "embedded"
+
+
+class EmbeddedTeacher:
+    """Compresses what the last message holds between the marks of a source."""
+
+    name = NAME
+
+    async def ask(self, request: ChatRequest) -> ChatReply:
+        """Raises BadRequestError for a request that holds no source, or whose answer is no compression."""
+        content = request.messages[-1].content
+        start, end = content.find(OPEN), content.rfind(CLOSE)
+        properties = tuple((request.schema or {}).get("properties", ()))
+        if start < 0 or end < start or properties not in ((), ("compressed",)):
+            raise BadRequestError("the embedded teacher compresses sources, and does nothing else")
+        began = time.perf_counter()
+        try:
+            receipt = await asyncio.to_thread(compress, content[start + len(OPEN) : end])
+        except SccError as exc:
+            raise BadRequestError(str(exc), hint=exc.hint) from None
+        text = json.dumps({"compressed": receipt.compressed}) if properties else receipt.compressed
+        usage = Usage(receipt.tokens_in, receipt.tokens_out)
+        seconds = round(time.perf_counter() - began, 6)
+        return ChatReply(text, f"{NAME}-{__version__}", None, "end", usage, seconds, cost_usd=0.0)
+
+    async def aclose(self) -> None:
+        pass
