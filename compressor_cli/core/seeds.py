@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.core.conversations import SCHEMA as CONVERSATION
 from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.jsonl import content_key, parse_row, read_lines
 from compressor_cli.core.recipes import Job, Recipe
+from compressor_cli.core.toolcalls import SCHEMA as CONVERSATION
 from compressor_cli.errors import UsageError
 from compressor_cli.records import ChatMessage, ChatRequest
 

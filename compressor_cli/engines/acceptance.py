@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from compressor_cli.core.conversations import Unfit, check_shape, read_conversation
 from compressor_cli.core.decoding import is_refusal
 from compressor_cli.core.paircheck import Reason, check_pair
 from compressor_cli.core.recipes import Job, Recipe
 from compressor_cli.core.seeds import SourceRow
+from compressor_cli.core.toolcalls import Unfit, check_shape, read_conversation
 from compressor_cli.engines.code_languages import LANGUAGES
 from compressor_cli.engines.code_names import definitions
 
