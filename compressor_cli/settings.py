@@ -81,6 +81,17 @@ class PullSettings(Section):
     skip_invalid: bool = False
 
 
+class ValidationSettings(Section):
+    """A pair passes where the lowest score of `models` reaches `threshold`; `judge` compares their answers."""
+
+    models: tuple[str, ...] = ()
+    judge: str | None = None
+    tasks: tuple[Literal["qa", "reasoning", "code"], ...] = ("qa", "reasoning", "code")
+    threshold: float = Field(0.8, ge=0, le=1)
+    min_fidelity: float | None = Field(None, ge=0, le=1)
+    embeddings: str | None = None
+
+
 class ExtractiveSettings(Section):
     """Training of the embedded prose model. `answers` is a file of answer spans (docs/architecture.md)."""
 
@@ -121,6 +132,7 @@ class Settings(BaseSettings):
     compress: CompressSettings = CompressSettings()
     bench: BenchSettings = BenchSettings()
     pull: PullSettings = PullSettings()
+    validation: ValidationSettings = ValidationSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
 
     @classmethod

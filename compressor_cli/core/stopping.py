@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from compressor_cli.errors import SccError
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -47,3 +50,27 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+async def drive(
+    next_item: Callable[[], Awaitable[T | None]],
+    work: Callable[[T], Awaitable[None]],
+    *,
+    concurrency: int,
+    stop: Stop,
+    tell: Callable[[str], None],
+) -> None:
+    """`concurrency` items at once, until there is none or a stop is asked for; then what is under way is finished."""
+
+    async def worker() -> None:
+        while not stop.asked and (item := await next_item()) is not None:
+            await work(item)
+
+    try:
+        with stopped_by_signals(stop, tell):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(worker())
+    except asyncio.CancelledError:
+        if not isinstance(stop.reason, int):
+            raise

@@ -14,7 +14,7 @@ from compressor_cli.core.duplicates import Duplicates
 from compressor_cli.core.jsonl import Journal, read_rows
 from compressor_cli.core.recipes import Job, Plan
 from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds
-from compressor_cli.core.stopping import Stop, stopped_by_signals
+from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.core.workers import Workers
 from compressor_cli.engines.acceptance import judge
 from compressor_cli.errors import ChatError, QuotaError, SccError, SpendCapError, UsageError
@@ -174,14 +174,15 @@ class _Run:
         return {row["key"]: row for row in read_rows(self.journal.path)}.values()
 
     async def drive(self, concurrency: int) -> None:
+        tell = self.on_event
         try:
-            with stopped_by_signals(self.stop, lambda message: self.on_event({"message": message})):
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(concurrency):
-                        group.create_task(self._work())
-        except asyncio.CancelledError:
-            if not isinstance(self.stop.reason, int):
-                raise
+            await drive(
+                self._next,
+                self._work,
+                concurrency=concurrency,
+                stop=self.stop,
+                tell=lambda message: tell({"message": message}),
+            )
         finally:
             await self.chat.aclose()
 
@@ -198,22 +199,19 @@ class _Run:
             found[name].pending = source.in_flight
         return tuple(found.values())
 
-    async def _work(self) -> None:
-        while (seed := await self._next()) is not None:
-            source = self.sources[seed.job.name]
-            source.in_flight += 1
-            row = await self._row(seed)
-            if row is None:  # stopped: it stays pending
-                self.changed.set()
-                return
+    async def _work(self, seed: Seed) -> None:
+        source = self.sources[seed.job.name]
+        row = await self._row(seed)
+        if row is not None:  # else stopped: it stays pending
             source.in_flight -= 1
             source.accepted += self._append(row)
-            self.changed.set()
+        self.changed.set()
 
     async def _next(self) -> Seed | None:
         """None when nothing will be left to ask for, whatever those in flight come to."""
         while not self.stop.asked:
             if (seed := self._draw()) is not None:
+                self.sources[seed.job.name].in_flight += 1
                 return seed
             if self.left == 0 or not any(one.in_flight and not one.exhausted for one in self.sources.values()):
                 self.changed.set()  # others wait to hear the same

@@ -1,0 +1,191 @@
+"""`scc validate`: models do the same tasks on both texts of a pair; a verdict says how far the answers are the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor_cli import __version__
+from compressor_cli.chat import Chat
+from compressor_cli.core.agreement import Calibration, calibrate
+from compressor_cli.core.equivalence import tasks_of
+from compressor_cli.core.files import atomic_writer
+from compressor_cli.core.jsonl import Journal, dump_row, read_rows
+from compressor_cli.core.similarity import CHARACTERS, Similarity
+from compressor_cli.core.stopping import Stop, drive
+from compressor_cli.errors import ChatError, QuotaError, SccError, SpendCapError, UsageError
+from compressor_cli.settings import ValidationSettings
+from compressor_cli.stages.validate.pairs import Pair, read_gold, read_pairs
+from compressor_cli.stages.validate.reliability import Reliability, reliability
+from compressor_cli.stages.validate.verdicts import Court
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class ValidateSummary:
+    """pairs = accepted + rejected + failed + pending; `rejected_before` of the rejected never came to a model."""
+
+    output: Path
+    pairs: int
+    accepted: int
+    rejected: int
+    rejected_before: int
+    failed: int
+    pending: int
+    already_there: int
+    repaired: int
+    cached: int
+    cost_usd: float | None
+    metric: str
+    reliability: Reliability | None
+    calibration: tuple[Calibration, Calibration] | None
+    stopped: SccError | int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        stopped = str(self.stopped) if isinstance(self.stopped, SccError) else self.stopped
+        return asdict(self) | {"output": str(self.output), "stopped": stopped}
+
+
+def validate(
+    settings: ValidationSettings,
+    pairs_file: Path,
+    target: Path,
+    chats: Mapping[str, Chat],
+    judge: Chat | None = None,
+    *,
+    gold: Path | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    retry_errors: bool = False,
+    concurrency: int = 8,
+    on_event: OnEvent = lambda event: None,
+) -> ValidateSummary:
+    """Without `chats`, free checks and local metrics decide. `accepted.jsonl`, `rejected.jsonl` stand beside `target`.
+
+    Raises UsageError for what is wrong with every pair; what is wrong with one stands in its verdict.
+    """
+    pairs, refused = read_pairs(pairs_file)
+    labels = read_gold(gold, pairs) if gold else None
+    for domain in sorted({pair.domain for pair in pairs}) if chats else ():
+        if not tasks_of(domain, settings.tasks):
+            raise UsageError(
+                f"none of the tasks {', '.join(settings.tasks)} is for {domain}", hint="add one to --tasks"
+            )
+    similarity = Similarity(settings.embeddings)
+    if similarity.name == CHARACTERS:
+        on_event({"message": "the package for embeddings is not installed: character n-grams take its place"})
+    models = {"models": list(chats), "judge": judge.name if judge else None, "metric": similarity.name}
+    given = settings.model_dump(mode="json", include={"tasks", "threshold", "min_fidelity"})
+    with Journal(target, {**given, **models, "version": __version__}, resume=resume) as journal:
+        if journal.repaired:
+            on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
+        run = _Run(Court(settings, chats, judge, similarity), journal, on_event)
+        asyncio.run(run.drive(pairs[:limit], concurrency, retry_errors))
+        if isinstance(run.stop.reason, UsageError):
+            raise run.stop.reason
+        return _summary(run, pairs[:limit], refused, labels)
+
+
+class _Run:
+    def __init__(self, court: Court, journal: Journal, on_event: OnEvent) -> None:
+        self.court, self.journal, self.on_event = court, journal, on_event
+        self.stop = Stop()
+        self.already_there = self.done = self.total = 0
+
+    async def drive(self, pairs: Sequence[Pair], concurrency: int, retry_errors: bool) -> None:
+        self.total = len(pairs)
+        waiting = self._waiting(pairs, retry_errors)
+
+        async def next_pair() -> Pair | None:
+            return next(waiting, None)
+
+        def tell(message: str) -> None:
+            self.on_event({"message": message})
+
+        try:
+            await drive(next_pair, self._work, concurrency=concurrency, stop=self.stop, tell=tell)
+        finally:
+            await self.court.aclose()
+
+    def _waiting(self, pairs: Sequence[Pair], retry_errors: bool) -> Iterator[Pair]:
+        for pair in pairs:
+            if self.journal.has(pair.key, retry_errors=retry_errors):
+                self.already_there += 1
+                self.done += 1
+            else:
+                yield pair
+
+    async def _work(self, pair: Pair) -> None:
+        base = {"key": pair.key, "id": pair.id, "domain": pair.domain, "teacher": pair.teacher}
+        try:
+            row = {**base, **await self.court.verdict(pair)}
+        except (QuotaError, SpendCapError, UsageError) as exc:
+            self.stop.ask(exc)
+            return
+        except ChatError as exc:
+            row = {**base, "error": str(exc), "request_id": exc.request_id}
+        if not ("error" in row and self.journal.has(pair.key)):  # else it failed as it had failed before
+            self.journal.append(row)
+        self.done += 1
+        self.on_event({"done": self.done, "total": self.total})
+
+
+def _summary(
+    run: _Run,
+    pairs: Sequence[Pair],
+    refused: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, bool] | None,
+) -> ValidateSummary:
+    target, court = run.journal.path, run.court
+    verdicts = {row["key"]: row for row in read_rows(target)}
+    judged = [(pair, verdicts[pair.key]) for pair in pairs if pair.key in verdicts]
+    done = [(pair, verdict) for pair, verdict in judged if "error" not in verdict]
+    accepted = [_with_verdict(pair, verdict) for pair, verdict in done if verdict["passed"]]
+    rejected = [_with_verdict(pair, verdict) for pair, verdict in done if not verdict["passed"]]
+    _write(target.with_name("accepted.jsonl"), accepted)
+    _write(target.with_name("rejected.jsonl"), [*rejected, *refused])
+    rows = [verdict for _, verdict in done]
+    scored = [(row["minimum"], labels[row["key"]]) for row in rows if labels and row["key"] in labels]
+    known = [(score, label) for score, label in scored if score is not None]
+    judge = court.judge.name if court.judge else None
+    costs, threshold = [row["cost_usd"] for row in rows], court.settings.threshold
+    return ValidateSummary(
+        output=target,
+        pairs=len(pairs) + len(refused),
+        accepted=len(accepted),
+        rejected=len(rejected) + len(refused),
+        rejected_before=len(refused),
+        failed=len(judged) - len(done),
+        pending=len(pairs) - len(judged),
+        already_there=run.already_there,
+        repaired=run.journal.repaired,
+        cached=sum(row["cached"] for row in rows),
+        cost_usd=None if None in costs else round(sum(costs), 9),
+        metric=court.similarity.name,
+        reliability=reliability(rows, list(court.chats), court.judge and court.judge.name, threshold)
+        if court.chats
+        else None,
+        calibration=calibrate([score for score, _ in known], [label for _, label in known], threshold)
+        if known
+        else None,
+        stopped=run.stop.reason,
+    )
+
+
+def _with_verdict(pair: Pair, verdict: Mapping[str, Any]) -> dict[str, Any]:
+    scores = {name: found["score"] for name, found in verdict["models"].items()}
+    told = {"minimum": verdict["minimum"], "scores": scores}
+    if verdict["passed"]:
+        return {**pair.row, "verdict": told}
+    reasons = [{"reason": "verdict", "detail": reason} for reason in verdict["reasons"]]
+    return {**pair.row, "status": "rejected", "reasons": reasons, "verdict": told}
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with atomic_writer(path) as handle:
+        for row in rows:
+            handle.write(dump_row(row))
