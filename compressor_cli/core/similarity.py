@@ -112,7 +112,7 @@ def _embedder(model: str | None) -> Callable[[Sequence[str]], Any] | None:
         loaded = sentence_transformers.SentenceTransformer(name, device="cpu")
     except (OSError, ValueError) as exc:
         raise UsageError(f"--embeddings {name}: {' '.join(str(exc).split())[:200]}") from None
-    return lambda texts: loaded.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    return lambda texts: loaded.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).tolist()
 
 
 def _packaged() -> str | None:

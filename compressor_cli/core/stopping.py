@@ -74,3 +74,5 @@ async def drive(
     except asyncio.CancelledError:
         if not isinstance(stop.reason, int):
             raise
+    except BaseExceptionGroup as group:  # the first is why the others ended
+        raise group.exceptions[0] from None

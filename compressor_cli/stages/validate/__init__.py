@@ -166,9 +166,7 @@ def _summary(
         cached=sum(row["cached"] for row in rows),
         cost_usd=None if None in costs else round(sum(costs), 9),
         metric=court.similarity.name,
-        reliability=reliability(rows, list(court.chats), court.judge and court.judge.name, threshold)
-        if court.chats
-        else None,
+        reliability=reliability(rows, list(court.chats), judge, threshold) if court.chats else None,
         calibration=calibrate([score for score, _ in known], [label for _, label in known], threshold)
         if known
         else None,

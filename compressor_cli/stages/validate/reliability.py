@@ -15,7 +15,7 @@ _FAMILY = re.compile(r"claude|gpt|gemini|gemma|qwen|llama|mistral|mixtral|deepse
 
 @dataclass(frozen=True)
 class Reliability:
-    """`alpha`: Krippendorff's, over the scores of the models. `flips`: the share of judgements that turn with the order.
+    """`alpha`: Krippendorff's, over the scores of the models. `flips`: share of judgements that turn with the order.
 
     `transfer` is the share of pairs that pass for every model, `passes` that for each.
     """
