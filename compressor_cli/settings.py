@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +100,15 @@ class ExtractiveSettings(Section):
     limit: int | None = Field(None, ge=1)
 
 
+class SpendSettings(Section):
+    """`budget_usd` is over the whole `ledger`, which is costs.jsonl beside the output where none is named."""
+
+    budget_usd: Decimal | None = Field(None, ge=0)
+    prices: Path | None = None
+    allow_unpriced: bool = False
+    ledger: Path | None = None
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -122,6 +132,7 @@ class Settings(BaseSettings):
     bench: BenchSettings = BenchSettings()
     pull: PullSettings = PullSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
+    spend: SpendSettings = SpendSettings()
 
     @classmethod
     def settings_customise_sources(
