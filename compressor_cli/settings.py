@@ -109,6 +109,16 @@ class SpendSettings(Section):
     ledger: Path | None = None
 
 
+class SplitSettings(Section):
+    """`ratios` are of train, valid and test. `group_by` is the field that names what stays together."""
+
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = Field(0, ge=0)
+    format: Literal["chat", "sharegpt", "alpaca", "preference", "text"] = "chat"
+    tools: Literal["openai", "hf"] | None = None
+    group_by: str | None = None
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -133,6 +143,7 @@ class Settings(BaseSettings):
     pull: PullSettings = PullSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
     spend: SpendSettings = SpendSettings()
+    split: SplitSettings = SplitSettings()
 
     @classmethod
     def settings_customise_sources(
