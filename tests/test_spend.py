@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressor_cli.chat.metered import Metered
+from compressor_cli.core.jsonl import dump_row
 from compressor_cli.core.prices import NANO, Price, Prices, load_prices, nano
 from compressor_cli.core.spend import Ledger, read_events
 from compressor_cli.core.tokens import token_counter
@@ -83,7 +84,7 @@ def test_a_price_is_exact_to_the_billionth() -> None:
     assert price("anthropic:claude-haiku-5-5").cost(Usage(3, 0, cache_read=3), batch=True) == 15
 
 
-@pytest.mark.parametrize("name", ["local:qwen3", "local:http://x/y", "embedded"])
+@pytest.mark.parametrize("name", ["local:qwen3", "local:http://x/y", "embedded", "embedded:prose"])
 def test_what_runs_here_costs_nothing(name: str) -> None:
     assert price(name).cost(Usage(10**9, 10**9)) == 0
     assert price(name).bound(request()) == 0
@@ -97,7 +98,7 @@ def test_a_dated_name_has_the_price_of_its_model_and_another_model_has_not() -> 
         != prices.find("openai:gpt-4o-2024-08-06")
         == prices.find("openai:gpt-4o")
     )
-    for name in ("openai:gpt-4o-audio", "openai:gpt-5.4-pro", "anthropic:claude-opus-4-50", "gpt-4o", "embedded:x"):
+    for name in ("openai:gpt-4o-audio", "openai:gpt-5.4-pro", "anthropic:claude-opus-4-50", "gpt-4o", "embeddedx"):
         assert prices.find(name) is None, name
 
 
@@ -115,7 +116,7 @@ def test_every_shipped_price_is_sane() -> None:
         for name, found in models:
             rates = [one for one in (found.rates, found.long, found.then and found.then.rates) if one]
             for one in rates:
-                assert one.cache_read <= one.input <= one.output or name in ("embedded", "local:*"), name
+                assert one.cache_read <= one.input <= one.output or name.startswith(("embedded", "local:")), name
                 assert one.input <= 100 * NANO and one.output <= 500 * NANO, name
             assert found.as_of <= date(2026, 11, 21)
 
@@ -380,21 +381,30 @@ def test_the_cap_holds_across_processes_that_are_killed(work: Path, processes: l
         assert ledger.settled + ledger.unsettled <= 3_000_000
 
 
-def test_reserving_and_settling_cost_few_bare_appends(work: Path) -> None:
-    """Together about 14 appends of such lines by themselves, 25 microseconds on a machine that does nothing else."""
+def test_reserving_and_settling_cost_little_more_than_writing_the_lines(work: Path) -> None:
+    """About 2.5 times what forming and appending the two lines takes, in all 20 microseconds."""
+    done = reply()
     with Ledger(work / "l", budget=10**15) as ledger, (work / "bare").open("ab", buffering=0) as bare:
-        ours, theirs = [], []
-        for _ in range(8):
-            ours.append(_seconds(lambda: ledger.settle(ledger.reserve_now(9, model="m", command="c"), 9, reply())))
-            theirs.append(_seconds(lambda: bare.write(b"x" * 200)))
-    assert min(ours) < 60 * min(theirs)
+
+        def reserve_and_settle() -> None:
+            ledger.settle(ledger.reserve_now(9, model="m", command="c"), 9, done)
+
+        def write() -> None:
+            for event in events:
+                bare.write(dump_row(event))
+
+        reserve_and_settle()
+        events, _ = read_events(work / "l")
+        ours, theirs = zip(*((_seconds(reserve_and_settle), _seconds(write)) for _ in range(40)), strict=True)
+    assert min(ours) < 6 * min(theirs) and min(ours) < 100 * 100e-6
 
 
 def _seconds(step: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    for _ in range(500):
+    """Of processor time: the test may share its cores."""
+    start = time.thread_time()
+    for _ in range(100):
         step()
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 # --- metered
@@ -468,6 +478,24 @@ def test_the_cap_is_met_before_anything_is_sent(work: Path) -> None:
         ask(chat, ledger)
     assert caught.value.exit_code == 4
     assert (work / "l").read_bytes() == b""
+
+
+def test_many_at_once_stay_below_the_cap(work: Path) -> None:
+    rng = random.Random(3)
+    outcomes: list[ChatReply | BaseException] = [
+        reply(), reply(60, 100), RateLimitedError("429"), UnavailableError("cut off", maybe_charged=True)
+    ]  # fmt: skip
+
+    async def run() -> list[ChatReply | BaseException]:
+        with Ledger(work / "l", budget=20_000_000) as ledger:
+            clients = [Scripted(rng.choice(outcomes)) for _ in range(200)]
+            chats = [Metered(client, ledger, prices, command="generate") for client in clients]
+            return await asyncio.gather(*(chat.ask(request()) for chat in chats), return_exceptions=True)
+
+    prices = load_prices()
+    done = asyncio.run(run())
+    assert {type(one) for one in done} == {ChatReply, RateLimitedError, UnavailableError, SpendCapError}
+    assert peak(work / "l") <= 20_000_000
 
 
 def test_an_unknown_price_is_unknown_and_refused_under_a_cap(work: Path) -> None:

@@ -17,7 +17,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 from compressor_cli.core.jsonl import dump_row, parse_row
 from compressor_cli.core.prices import NANO
 from compressor_cli.errors import SccError, SpendCapError, UsageError
-from compressor_cli.records import ChatReply
+from compressor_cli.records import ChatReply, Usage
 
 LEDGER = "costs.jsonl"
 _TEXTS = {"reserve": ("id", "model", "command", "time"), "settle": ("id",), "release": ("id",)}
@@ -102,7 +101,8 @@ class Ledger:
         with self._locked():
             reserved = self._open.get(reservation)
             if reserved is not None:
-                known = {"usage": asdict(reply.usage), "model": reply.model, "request_id": reply.request_id}
+                usage = {name: getattr(reply.usage, name) for name in Usage.__slots__}
+                known = {"usage": usage, "model": reply.model, "request_id": reply.request_id}
                 self._append({"event": "settle", "id": reservation, "usd": _dollars(usd), **known})
         self._changed()
         if reserved is not None and usd is not None and usd > reserved:
