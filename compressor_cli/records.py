@@ -151,3 +151,21 @@ class ChatReply:
     seconds: float
     cost_usd: float | None = None
     cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A row of training data: what training gets, and in `meta` all else that is known of it.
+
+    In a file they are one flat object. In `meta`, where known: `id` and `key`; `source`, the document that it was made
+    from, with `line` in a JSONL document; `source_id`, the text within it; `domain`, `category`, `language`, `stage`,
+    `licence`; `original` and `compressed`.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] | None
+    meta: Mapping[str, Any]
+
+    def as_row(self) -> dict[str, Any]:
+        chat = {"messages": list(self.messages)} | ({"tools": list(self.tools)} if self.tools else {})
+        return {**self.meta, **chat}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,6 +111,25 @@ class ExtractiveSettings(Section):
     limit: int | None = Field(None, ge=1)
 
 
+class SpendSettings(Section):
+    """`budget_usd` is over the whole `ledger`, which is costs.jsonl beside the output where none is named."""
+
+    budget_usd: Decimal | None = Field(None, ge=0)
+    prices: Path | None = None
+    allow_unpriced: bool = False
+    ledger: Path | None = None
+
+
+class SplitSettings(Section):
+    """`ratios` are of train, valid and test. `group_by` is the field that names what stays together."""
+
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = Field(0, ge=0)
+    format: Literal["chat", "sharegpt", "alpaca", "preference", "text"] = "chat"
+    tools: Literal["openai", "hf"] | None = None
+    group_by: str | None = None
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -134,6 +154,8 @@ class Settings(BaseSettings):
     pull: PullSettings = PullSettings()
     validation: ValidationSettings = ValidationSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
+    spend: SpendSettings = SpendSettings()
+    split: SplitSettings = SplitSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -24,6 +24,8 @@ SECTIONS = {
     "scc tokens": "compress",
     "scc bench compress": "bench",
     "scc data pull": "pull",
+    "scc data split": "split",
+    "scc data stats": "compress",
     "scc train": "extractive",
 }
 

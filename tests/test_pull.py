@@ -488,7 +488,7 @@ def test_a_manifest_that_leads_elsewhere_removes_nothing(three: Path, work: Path
 
 
 def test_two_pulls_at_once(three: Path, work: Path) -> None:
-    with staging.staging(work / "sft"), pytest.raises(UsageError, match="sft is being written by another pull"):
+    with staging.staging(work / "sft"), pytest.raises(UsageError, match="sft is being written by another process"):
         run_pull(three)
     assert run_pull(three)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compressor_cli.cli import datasets
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 
 if TYPE_CHECKING:
@@ -112,3 +113,7 @@ def _narrated() -> Iterator[Callable[[Any], None]]:
             bars.update(tasks[event.split], completed=event.rows)
 
         yield on_event
+
+
+app.command("split")(datasets.split)
+app.command("stats")(datasets.stats)

@@ -77,8 +77,8 @@ def staging(output: Path) -> Iterator[Stage]:
                 parent.rmdir()
 
 
-def read_manifest(output: Path) -> dict[str, Any] | None:
-    """The manifest of a pull, or None where there is none. Anyone may have written it: no name in it leads out."""
+def read_manifest(output: Path, *keys: str) -> dict[str, Any] | None:
+    """The manifest, or None where there is none that has these keys. Anyone may have written it: no name leads out."""
     try:
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
         for name, file in manifest["files"].items():
@@ -86,7 +86,6 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
                 return None
             if not isinstance(file["sha256"], str) or not isinstance(file["rows"], int):
                 return None
-        keys = ("dataset", "revision", "fingerprint", "split", "skipped", "left_out")
         return manifest if all(key in manifest for key in keys) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -107,7 +106,7 @@ def _locked(folder: Path, output: Path) -> int:
             os.close(fd)
         except BlockingIOError:
             os.close(fd)
-            raise UsageError(f"{output} is being written by another pull") from None
+            raise UsageError(f"{output} is being written by another process") from None
 
 
 def _empty(folder: Path) -> None:

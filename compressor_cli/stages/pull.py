@@ -35,6 +35,7 @@ DEFAULT_TARGETS = {
     "test": "test",
 }
 PROGRESS_EVERY = 500
+MANIFEST_KEYS = ("dataset", "revision", "fingerprint", "split", "skipped", "left_out")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def pull(
         split_map = _split_map(source, settings.split, on_event)
         targets = [f"{target}.jsonl" for target in split_map.values()]
         _refuse_own_source(source, settings.output, targets)
-        before = read_manifest(settings.output)
+        before = read_manifest(settings.output, *MANIFEST_KEYS)
         if not force:
             if before and _is_there(before, settings, source, split_map):
                 return PullSummary(settings.output, True, before)
