@@ -224,6 +224,16 @@ def test_redaction_covers_the_whole_row(scc: Scc, leaking: Path, work: Path, wha
     assert Counter({k: n for row in found for k, n in row["redacted"].items()}).keys() == expected.keys()
 
 
+@pytest.mark.parametrize(
+    "args", [["--redact", "a.md"], ["a.md", "--redact"], ["a.md", "--redact", "--min-tokens", "5"]]
+)
+def test_redact_alone_means_secrets(scc: Scc, work: Path, args: list[str]) -> None:
+    (work / "a.md").write_text(f"{paragraphs(0, 1)} {SECRET} dana@example.org\n")
+    assert scc("data", "corpus", *args, "--output", "c.jsonl").exit_code == 0
+    text = rows(work / "c.jsonl")[0]["text"]
+    assert SECRET not in text and "dana@example.org" in text
+
+
 def test_places_are_those_of_the_file_as_it_is(scc: Scc, work: Path) -> None:
     text = f"Key {SECRET} first.\n\n{paragraphs(0, 2)}"
     (work / "a.md").write_text(text)
@@ -267,11 +277,13 @@ def test_a_journal_that_lost_rows_is_refused(scc: Scc, tree: Path, work: Path) -
 
 def test_wrong_use(scc: Scc, work: Path) -> None:
     (work / "a.md").write_text(paragraphs(0, 1))
+    (work / "loop.md").symlink_to("loop.md")
     for args in (
         ["missing.md"],
         ["a.md", "--min-tokens", "9", "--max-tokens", "8"],
         ["a.md", "--tokenizer", "no-such"],
-        ["a.md", "--redact", "all"],
+        ["a.md", "--redact=all"],
+        ["loop.md"],
         ["a.md", "--duplicates", "2"],
         [],
     ):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 class Redact(StrEnum):
     secrets = "secrets"
     pii = "pii"
+
+
+class CorpusCommand(typer.core.TyperCommand):
+    """`--redact` alone stands for `--redact secrets`; Typer knows no option whose value may be absent."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        values = set(Redact)
+        for at in range(len(args) - 1, -1, -1):
+            if args[at] == "--redact" and not values & set(args[at + 1 : at + 2]):
+                args = [*args[: at + 1], Redact.secrets.value, *args[at + 1 :]]
+        return super().parse_args(ctx, args)
 
 
 def corpus_command(
@@ -47,8 +59,8 @@ def corpus_command(
     redact: Annotated[
         Redact | None,
         typer.Option(
-            help="Mask secrets, with `pii` also e-mail addresses and phone numbers. If absent, a piece with a secret is"
-            " dropped.",
+            help="Mask secrets (`--redact` alone does), with `pii` also e-mail addresses and phone numbers."
+            " If absent, a piece with a secret is dropped.",
             show_default=False,
         ),
     ] = None,

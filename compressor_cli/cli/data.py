@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
-from compressor_cli.cli.corpus import corpus_command
+from compressor_cli.cli.corpus import CorpusCommand, corpus_command
 
 if TYPE_CHECKING:
     from compressor_cli.stages.pull import PullSummary
@@ -23,7 +23,7 @@ def data() -> None:
     """Bring in texts to make pairs from, and the chat data that training and evaluation read."""
 
 
-app.command("corpus")(corpus_command)
+app.command("corpus", cls=CorpusCommand)(corpus_command)
 
 
 @app.command("pull")

@@ -8,7 +8,10 @@ from pathlib import Path
 _HEAD = 4000  # characters in which a file says under what licence it is
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() -]+?)[ \t]*(?:\*/|-->|[\"'#;]|$)", re.M)
 _EXPRESSION = re.compile(r"\(?[A-Za-z0-9.+-]+\)?(?: (?:AND|OR|WITH) \(?[A-Za-z0-9.+-]+\)?)*")
-_NAME = re.compile(r"(?i)(?:un)?licen[cs]e(?:[-._].*)?|copying(?:[-._].*)?")
+_NAME = re.compile(
+    r"(?i)(?:(?:un)?licen[cs]e|copying)\d?(?:[-_.](?:mit|apache|bsd|[al]?gpl|lesser|mpl|cc|isc|zlib|bsl)[\w.+-]*)?"
+    r"(?:\.(?:txt|md|rst|markdown))?"
+)
 
 # Phrases that stand in the text of one licence only, white space aside; the first that fits counts.
 _TEXTS = tuple(
@@ -62,19 +65,21 @@ class Licences:
         for folder in file.parents:
             if folder not in self._known:
                 self._known[folder] = _of_folder(folder)
-            if self._known[folder] or folder == root or root not in folder.parents:
-                return self._known[folder]
+            known = self._known[folder]
+            if known is not None or folder == root or root not in folder.parents:
+                return known or None
         return None
 
 
 def _of_folder(folder: Path) -> str | None:
-    """None also where several files there name different ones: which of them is meant, they do not say."""
+    """None without a licence file. Empty for one that is not known, and for several that differ: which of them is meant,
+    they do not say."""
     try:
         names = sorted(path for path in folder.iterdir() if is_licence_file(path.name) and path.is_file())
         found = {_of_text(path.read_text(encoding="utf-8", errors="replace")[:200_000]) for path in names}
     except OSError:
         return None
-    return found.pop() if len(found) == 1 else None
+    return (found.pop() if len(found) == 1 else None) or ("" if names else None)
 
 
 def _of_text(text: str) -> str | None:

@@ -42,20 +42,21 @@ def find_files(sources: Sequence[Path], *, but_not: Iterable[Path] = ()) -> Iter
     """Each file once, by the order of the sources and of names. Links to folders are not followed; what is hidden or
     ignored is taken where it is named itself. Raises UsageError for a source that is not there."""
     for source in sources:
-        if not source.exists():
+        if not os.path.exists(source):  # where Path.exists raises, this says no
             raise UsageError(f"no such file or folder: {source}")
-    return _find(sources, {path.resolve() for path in but_not})
+    return _find(sources, {os.path.realpath(path) for path in but_not})
 
 
-def _find(sources: Sequence[Path], seen: set[Path]) -> Iterator[Found]:
+def _find(sources: Sequence[Path], seen: set[str]) -> Iterator[Found]:
     names: Counter[str] = Counter()
     for source in sources:
         folder = source.resolve().name if source.is_dir() else ""
         found = _walk(source) if source.is_dir() else [(source, None, None)]
         for path, problem, error in found:
-            if path.resolve() in seen:
+            real = os.path.realpath(path)  # Path.resolve raises for a link to itself
+            if real in seen:
                 continue
-            seen.add(path.resolve())
+            seen.add(real)
             named = not source.is_dir()
             root = source.parent if named else source
             inside = PurePath(path.relative_to(root))
