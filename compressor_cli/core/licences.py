@@ -72,7 +72,7 @@ class Licences:
 
 
 def _of_folder(folder: Path) -> str | None:
-    """None without a licence file. Empty for one that is not known, and for several that differ: which of them is meant,
+    """None without a licence file. Empty for one that is not known, and for several that differ: which is meant,
     they do not say."""
     try:
         names = sorted(path for path in folder.iterdir() if is_licence_file(path.name) and path.is_file())
