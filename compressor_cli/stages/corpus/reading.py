@@ -49,8 +49,8 @@ class Reading:
 
 
 def read(found: Found, sizes: Sizes, licences: Licences, *, pii: bool, max_bytes: int) -> Reading:
-    """Raises LeftOut, and OSError where the file cannot be read. The pieces of a chat file are read as they are asked
-    for."""
+    """Raises LeftOut, and OSError where the file cannot be read. Pieces are made as they are asked for: a file that is
+    done already is only hashed."""
     extension = found.path.suffix[1:].lower()
     if is_licence_file(found.path.name):
         raise LeftOut("licence")
@@ -101,7 +101,7 @@ def _pieces(text: str, language: str | None, sizes: Sizes, licence: str | None, 
         front = front_matter(masked.text)
         title, licence = front.title, as_expression(front.licence or "") or licence
         chunks = prose_chunks(masked.text, sizes, start=front.end)
-    return _placed(text, masked, chunks, licence, title)
+    yield from _placed(text, masked, chunks, licence, title)
 
 
 def _placed(text: str, masked: Masked, chunks: list[Chunk], licence: str | None, title: str | None) -> Iterator[Piece]:
