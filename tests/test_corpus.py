@@ -137,6 +137,16 @@ def test_equal_names_are_told_apart(scc: Scc, work: Path) -> None:
     assert [row["source"] for row in rows(work / "c.jsonl")] == ["docs/a.md", "docs/a.md#2"]
 
 
+def test_names_that_masks_make_equal_are_told_apart(scc: Scc, work: Path) -> None:
+    for name in ("dana", "owen"):
+        (work / f"{name}@example.org.md").write_text(paragraphs(0, 1))
+    files = ("dana@example.org.md", "owen@example.org.md")
+    summary = corpus(scc, *files, "--output", "c.jsonl", "--redact", "pii")
+    assert summary["rows"] == 1 and summary["dropped"] == {"duplicate": 1}
+    listed = rows(work / "c.files.jsonl")
+    assert [row["source"] for row in listed] == ["[REDACTED:email]", "[REDACTED:email]#2"]
+
+
 def test_the_output_is_no_source(scc: Scc, tree: Path) -> None:
     first = corpus(scc, "port", "--output", "port/out.jsonl")
     again = corpus(scc, "port", "--output", "port/out.jsonl", "--resume")

@@ -137,6 +137,7 @@ class _Build:
     summary: CorpusSummary
     _licences: Licences = field(default_factory=Licences)
     _done: dict[str, Row] = field(default_factory=dict)
+    _names: Counter[str] = field(default_factory=Counter)
 
     def take_up(self) -> None:
         """What stands in the journals: later texts may duplicate it, and its files are done."""
@@ -153,7 +154,7 @@ class _Build:
 
     def take(self, found: Found) -> bool:
         """False where the limit stopped it."""
-        name = mask(found.name, pii=self.settings.redact == "pii").text
+        name = self._masked(found.name)
         try:
             if found.problem:
                 raise OSError(found.error) if found.error else LeftOut(found.problem)
@@ -175,6 +176,14 @@ class _Build:
         except _Full:
             return False
         return True
+
+    def _masked(self, name: str) -> str:
+        """Names that are equal once they are masked get a number too."""
+        masked = mask(name, pii=self.settings.redact == "pii").text
+        if masked == name:
+            return name
+        self._names[masked] += 1
+        return f"{masked}#{self._names[masked]}" if self._names[masked] > 1 else masked
 
     def _note(self, name: str, why: Mapping[str, str]) -> None:
         key = content_key(name, why)
