@@ -154,6 +154,35 @@ class ChatReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A text to make a pair from: `id` hashes where it comes from and what it says.
+
+    `source` begins with the name of the folder that was named. `start:end` are characters of the file, in code with its
+    indentation, which `text` has not; in a chat file they are messages of the conversation on `line`. `language` is
+    that of a program; of a text it is not known. `licence` is an SPDX expression where a file says it. `redacted`
+    counts what is masked, by type.
+    """
+
+    id: str
+    text: str
+    domain: str
+    language: str | None
+    source: str
+    line: int
+    start: int
+    end: int
+    licence: str | None
+    title: str | None
+    tokens: int
+    redacted: Mapping[str, int]
+
+    def as_row(self) -> dict[str, Any]:
+        """A row of a journal."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {"id": self.id, "key": self.id, **plain, "redacted": dict(self.redacted)}
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A row of training data: what training gets, and in `meta` all else that is known of it.
 

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -52,6 +61,23 @@ class CompressSettings(Section):
     keep_last: int | None = None
     stable_prefix: int = 0
     chat: bool = False
+
+
+class CorpusSettings(Section):
+    """Sizes in tokens of `tokenizer`; `duplicates` is the similarity from which a text is one: 1 is for equal ones."""
+
+    min_tokens: int = Field(64, ge=1)
+    max_tokens: int = Field(1024, ge=1)
+    tokenizer: str = "o200k_base"
+    duplicates: float = Field(0.8, ge=0.1, le=1)
+    redact: Literal["secrets", "pii"] | None = None
+    max_bytes: int = Field(5_000_000, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CorpusSettings:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError("min_tokens is above max_tokens")
+        return self
 
 
 class BenchSettings(Section):
@@ -152,6 +178,7 @@ class Settings(BaseSettings):
     compress: CompressSettings = CompressSettings()
     bench: BenchSettings = BenchSettings()
     pull: PullSettings = PullSettings()
+    corpus: CorpusSettings = CorpusSettings()
     validation: ValidationSettings = ValidationSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
     spend: SpendSettings = SpendSettings()

@@ -23,6 +23,7 @@ SECTIONS = {
     "scc compress": "compress",
     "scc tokens": "compress",
     "scc bench compress": "bench",
+    "scc data corpus": "corpus",
     "scc data pull": "pull",
     "scc data split": "split",
     "scc data stats": "compress",

@@ -1,4 +1,4 @@
-"""`scc data`: bring chat data in."""
+"""`scc data`: bring texts and chat data in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from compressor_cli.cli import datasets
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
+from compressor_cli.cli.corpus import CorpusCommand, corpus_command
 
 if TYPE_CHECKING:
     from compressor_cli.stages.pull import PullSummary
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()  # also keeps `pull` a command of its own name while it is the only one
+@app.callback()
 def data() -> None:
-    """Bring in the chat data that training and evaluation read."""
+    """Bring in texts to make pairs from, and the chat data that training and evaluation read."""
+
+
+app.command("corpus", cls=CorpusCommand)(corpus_command)
 
 
 @app.command("pull")

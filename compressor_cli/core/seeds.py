@@ -27,13 +27,14 @@ _GROUND = 12_000  # characters of a source row that a conversation is built on
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A row of a corpus. `group` is what must not stand in two splits: the document it was taken from."""
+    """A row of a corpus. Rows of one `source` must not stand in two splits, of one `line` where that is a JSONL file."""
 
     id: str
     text: str
     domain: str
     language: str | None
-    group: str
+    source: str
+    line: int | None
     licence: str | None
 
 
@@ -76,7 +77,9 @@ def _source_row(row: dict[str, Any], text: str, number: int) -> SourceRow:
         found = detect_domain(text)
         domain, language = found.name, language or found.language
     row_id = str(row.get("id", number))
-    return SourceRow(row_id, text, domain, language, str(row.get("source") or row_id), row.get("licence"))
+    return SourceRow(
+        row_id, text, domain, language, str(row.get("source") or row_id), row.get("line"), row.get("licence")
+    )
 
 
 def seeds(recipe: Recipe, job: Job, corpus: Sequence[SourceRow], model: str) -> Iterator[Seed]:

@@ -273,7 +273,9 @@ class _Run:
 def _base(seed: Seed, model: str) -> dict[str, Any]:
     row = seed.row
     about = (
-        {} if row is None else {"source_id": row.id, "source": row.group, "licence": row.licence, "domain": row.domain}
+        {}
+        if row is None
+        else {"source_id": row.id, "source": row.source, "line": row.line, "licence": row.licence, "domain": row.domain}
     )
     language = seed.language or (row.language if row else None)
     return {
