@@ -39,3 +39,16 @@ class EmbeddedTeacher:
 
     async def aclose(self) -> None:
         pass
+
+
+def open_teacher(
+    name: str, settings: Settings, ledger: Ledger, prices: Prices, *, command: str, note: Note, limiters: Limiters
+) -> Chat:
+    """A model by its name, with its retries, its cache, its fallback and its price; or the embedded engine."""
+
+    def meter(chat: Chat) -> Chat:
+        return Metered(chat, ledger, prices, command=command, allow_unpriced=settings.spend.allow_unpriced)
+
+    return open_chat(
+        name, settings.chat, note, meter=meter, limiters=limiters, others={NAME: lambda rest: EmbeddedTeacher()}
+    )

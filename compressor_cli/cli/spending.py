@@ -1,0 +1,103 @@
+"""What the commands that ask models share: their options, how models are opened, and how a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compressor_cli.errors import PartialError, QuotaError, SccError
+
+if TYPE_CHECKING:
+    from compressor_cli.chat import Chat
+    from compressor_cli.core.spend import Ledger
+    from compressor_cli.settings import Settings
+
+ConcurrencyOption = Annotated[
+    int | None, typer.Option(min=1, help="Requests at once to a model; 8 if absent.", show_default=False)
+]
+FallbackOption = Annotated[
+    str | None, typer.Option(help="Model that answers when the first one cannot.", show_default=False)
+]
+BaseUrlOption = Annotated[
+    str | None, typer.Option(help="Address of local: models, such as http://localhost:8080/v1.", show_default=False)
+]
+NoCacheOption = Annotated[
+    bool | None, typer.Option("--no-cache", help="Ask again for what was answered before.", show_default=False)
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(metavar="USD", help="Never spend more than this, all runs of the ledger together.", show_default=False),
+]
+PricesOption = Annotated[
+    Path | None, typer.Option(help="YAML file of prices, before those that come with scc.", show_default=False)
+]
+AllowUnpricedOption = Annotated[
+    bool | None,
+    typer.Option("--allow-unpriced", help="Under a budget, ask models without a known price too.", show_default=False),
+]
+LedgerOption = Annotated[
+    Path | None, typer.Option(help="File of costs; costs.jsonl beside the output if absent.", show_default=False)
+]
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+@contextmanager
+def opened_chats(
+    names: Sequence[str], settings: Settings, output: Path, *, command: str, on_event: OnEvent
+) -> Iterator[tuple[dict[str, Chat], Ledger]]:
+    """Models by name, all under one ledger."""
+    from compressor_cli.core.prices import load_prices, nano
+    from compressor_cli.core.spend import LEDGER, Ledger
+    from compressor_cli.engines.teacher import open_teacher
+
+    spend = settings.spend
+    budget = None if spend.budget_usd is None else nano(spend.budget_usd)
+    prices, limiters = load_prices(spend.prices), {}  # type: ignore[var-annotated]
+
+    def note(message: str) -> None:
+        on_event({"message": message})
+
+    with Ledger(spend.ledger or output.parent / LEDGER, budget=budget, on_event=on_event) as ledger:
+        yield {
+            name: open_teacher(name, settings, ledger, prices, command=command, note=note, limiters=limiters)
+            for name in dict.fromkeys(names)
+        }, ledger
+
+
+def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
+    """Ends with the exit code of what stopped the run; a run that is not finished never ends with 0."""
+    if isinstance(stopped, int):
+        typer.echo("interrupted; --resume goes on from here", err=True)
+        raise typer.Exit(128 + stopped)
+    if isinstance(stopped, QuotaError):
+        raise PartialError(str(stopped), hint=stopped.hint)
+    if stopped is not None:
+        raise stopped
+    if unfinished:
+        raise PartialError(unfinished, hint="--resume goes on from here, --resume --retry-errors asks for failed rows again")
+
+
+def cost_cell(usd: float | None) -> str:
+    return "unknown" if usd is None else f"${usd:,.4f}"
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The first column is text, the others are figures."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for n, name in enumerate(columns):
+        table.add_column(name, justify="right" if n else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width to break cells at
+        console.width = Console(width=10_000).measure(table).maximum
+    console.print(table)
