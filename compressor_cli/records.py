@@ -113,6 +113,7 @@ class ChatRequest:
 
     `schema` is the JSON schema of an object that the answer has to be; `schema_name` is what providers call it.
     What a provider cannot honour (Anthropic's newer models take no `temperature`, nor any `seed`) it says once.
+    `sample` tells equal requests apart that are to have answers of their own: it is never sent.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -122,11 +123,12 @@ class ChatRequest:
     seed: int | None = None
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """As the provider counted: `input_tokens` is all of the input, of which `cache_read` and `cache_write` are parts."""
+    """As the provider counted; `cache_read` and `cache_write` are parts of `input_tokens`."""
 
     input_tokens: int
     output_tokens: int
@@ -136,7 +138,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """`model` and `request_id` are the provider's own. `cached`: from the response cache on this machine, at no cost.
+    """`model` and `request_id` are the provider's own. `cached`: from the response cache on this machine, at no cost;
+    `usage` and `seconds` are then those of the first time.
 
     `cost_usd` is None where the price is unknown. `stop`: `end` (complete), `length` (cut), `refusal`, or `other`.
     """
