@@ -17,7 +17,7 @@ from conftest import REPO
 from provider_server import KEY, ProviderServer, Reply, google_error, serving
 
 from compressor_cli.chat import Chat
-from compressor_cli.chat.clients import open_chat
+from compressor_cli.chat.clients import open_chat, service_of
 from compressor_cli.errors import (
     BadRequestError,
     MissingExtraError,
@@ -457,9 +457,18 @@ def test_without_a_key_nothing_is_sent(provider: str, server: ProviderServer, mo
     assert server.requests == []
 
 
-def test_a_key_from_a_file_may_end_with_a_newline(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")
-    assert ask(server, "openai").text == "An answer."
+@hosted
+def test_the_key_is_the_one_that_is_named(
+    provider: str, server: ProviderServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The SDKs know other variables; the newline is what a key from a file may end with."""
+    monkeypatch.setenv(VARIABLES[provider], KEY + "\n")
+    for other in ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.setenv(other, "another")
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    assert ask(server, provider).text == "An answer."
+    assert KEY not in repr(service_of(MODELS[provider], settings_for(server)))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_keys_and_addresses_from_a_file(server: ProviderServer, monkeypatch: pytest.MonkeyPatch, work: Path) -> None:

@@ -209,6 +209,13 @@ def test_concurrency_never_falls_below_one_and_comes_back() -> None:
     assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(at_once))  # up by one a round
 
 
+@pytest.mark.parametrize("failure", [limited(10), UnavailableError("busy", retry_after=10)])
+def test_everyone_waits_while_a_retry_after_runs(failure: SccError) -> None:
+    results, inner, _ = many(6, 2, failure)
+    assert results == [ANSWER] * 6
+    assert inner.sent[:2] == [0, 0] and min(inner.sent[2:]) == 11
+
+
 def test_answers_to_what_was_sent_before_a_cut_do_not_raise_it() -> None:
     limiter = Limiter(8)
 
@@ -243,6 +250,7 @@ def test_who_is_cancelled_gives_the_slot_back() -> None:
         limiter.release()  # passes over the cancelled one, which does not know yet, to the second
         second.cancel()  # in the moment in which it got the slot
         await asyncio.wait([first, second])
+        assert first.cancelled() and second.cancelled()
         await asyncio.wait_for(third, 1)
         limiter.pause(10)
         limiter.release()

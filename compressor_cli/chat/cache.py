@@ -52,7 +52,7 @@ class ReplyCache:
 
     def keep(self, key: str, reply: ChatReply) -> None:
         """Complete answers only; on disk within a moment."""
-        if self._store is None or reply.stop != "end" or reply.cached:
+        if self._store is None or reply.stop != "end":
             return
         self._waiting[key] = json.dumps(asdict(reply)).encode()
         if len(self._waiting) >= _FLUSH_AT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +40,8 @@ class GoogleChat(SdkChat):
         # Given a client of our own, the SDK does not look for aiohttp, with which it would send again what failed.
         self._http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100))
         milliseconds = max(1, round(service.timeout * 1000))  # None here would be no limit, whatever the client's is
+        # Of two keys in the environment it says which one it took, but it takes neither: the key is given.
+        logging.getLogger("google_genai._api_client").setLevel(logging.ERROR)
         self._errors = errors
         self._client = genai.Client(
             vertexai=False,

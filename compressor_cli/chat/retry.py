@@ -40,7 +40,7 @@ class Limiter:
 
     async def acquire(self) -> int:
         """A slot, and the ticket that `succeeded` and `limited` want; `release` gives the slot back."""
-        if self._waiting or self._taken >= int(self.slots):
+        if self._taken >= int(self.slots):
             await self._wait()
         else:
             self._taken += 1
