@@ -122,8 +122,12 @@ class ChatSettings(Section):
     retry_after: float = Field(120, gt=0)
     retry_total: float = Field(900, gt=0)
     no_cache: bool = False
-    cache_dir: Path = Field(default_factory=lambda: _cache_folder() / "chat")
+    cache_dir: Path | None = None
     cache_megabytes: int = Field(4096, ge=1)
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.cache_dir.expanduser() if self.cache_dir else _cache_folder() / "chat"
 
 
 _OWN_NAMES = SettingsConfigDict(
@@ -163,7 +167,7 @@ class Settings(BaseSettings):
     bench: BenchSettings = BenchSettings()
     pull: PullSettings = PullSettings()
     extractive: ExtractiveSettings = ExtractiveSettings()
-    chat: ChatSettings = Field(default_factory=ChatSettings)
+    chat: ChatSettings = ChatSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -281,11 +281,11 @@ def test_a_hit_and_a_store_cost_well_under_a_millisecond() -> None:
 
 def test_where_it_is(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    assert load_settings().chat.cache_dir == Path.home() / ".cache" / "scc" / "chat"
+    assert load_settings().chat.cache_folder == Path.home() / ".cache" / "scc" / "chat"
     monkeypatch.setenv("XDG_CACHE_HOME", str(work / "xdg"))
-    assert load_settings().chat.cache_dir == work / "xdg" / "scc" / "chat"
+    assert load_settings().chat.cache_folder == work / "xdg" / "scc" / "chat"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert load_settings().chat.cache_dir == Path.home() / "Library" / "Caches" / "scc" / "chat"
+    assert load_settings().chat.cache_folder == Path.home() / "Library" / "Caches" / "scc" / "chat"
     monkeypatch.setenv("SCC_CHAT__CACHE_DIR", "~/own")
     cache = open_cache(load_settings().chat, print)
     assert cache is not None and cache.folder == Path.home() / "own"

@@ -29,7 +29,7 @@ class ReplyCache:
     """Never in the way: one that cannot be read or written is told of, once, and does without."""
 
     def __init__(self, folder: Path, megabytes: int, note: Note) -> None:
-        self.folder = folder.expanduser()
+        self.folder = folder
         self._note = once(note)
         self._waiting: dict[str, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None

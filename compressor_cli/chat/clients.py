@@ -70,7 +70,7 @@ def open_cache(settings: ChatSettings, note: Note) -> ReplyCache | None:
     if settings.no_cache:
         return None
     _need("diskcache")
-    return ReplyCache(settings.cache_dir, settings.cache_megabytes, note)
+    return ReplyCache(settings.cache_folder, settings.cache_megabytes, note)
 
 
 def _opener(
