@@ -128,7 +128,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """As the provider counted: `input_tokens` is all of the input; `cache_read` and `cache_write` are parts of it."""
+    """As the provider counted; `cache_read` and `cache_write` are parts of `input_tokens`."""
 
     input_tokens: int
     output_tokens: int
@@ -138,7 +138,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """`model` and `request_id` are the provider's own. `cached`: from the response cache on this machine, at no cost.
+    """`model` and `request_id` are the provider's own. `cached`: from the response cache on this machine, at no cost;
+    `usage` and `seconds` are then those of the first time.
 
     `cost_usd` is None where the price is unknown. `stop`: `end` (complete), `length` (cut), `refusal`, or `other`.
     """

@@ -7,10 +7,11 @@ A value comes from a flag, else from `SCC_<SECTION>__<NAME>` in the environment,
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -156,16 +157,60 @@ class SplitSettings(Section):
     group_by: str | None = None
 
 
+def _cache_folder() -> Path:
+    """Where this platform keeps what can be made again."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "scc"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scc"
+
+
+class ChatSettings(Section):
+    """Models of providers. `base_url` is that of `local:` models; the others have theirs from `Endpoints`.
+
+    `retry_after` is the longest wait that a provider can ask for, `retry_total` how long one request may be tried, both
+    in seconds, and `timeout` how long one attempt may take. The oldest answers leave a cache of `cache_megabytes`.
+    """
+
+    base_url: str | None = None
+    fallback: str | None = None
+    concurrency: int = Field(8, ge=1, le=1000)
+    timeout: float = Field(600, gt=0)
+    attempts: int = Field(6, ge=1)
+    retry_after: float = Field(120, gt=0)
+    retry_total: float = Field(900, gt=0)
+    no_cache: bool = False
+    cache_dir: Path | None = None
+    cache_megabytes: int = Field(4096, ge=1)
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.cache_dir.expanduser() if self.cache_dir else _cache_folder() / "chat"
+
+
+_OWN_NAMES = SettingsConfigDict(
+    env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+)
+
+
+class Endpoints(BaseSettings):
+    """Base URLs of providers, under the names that their own SDKs read."""
+
+    model_config = _OWN_NAMES
+
+    anthropic: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
+    openai: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+    google: str | None = Field(None, validation_alias="GOOGLE_GEMINI_BASE_URL")
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
-    model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = _OWN_NAMES
 
     anthropic: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
     openai: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     google: SecretStr | None = Field(None, validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"))
+    local: SecretStr | None = Field(None, validation_alias="LOCAL_API_KEY")
     tinker: SecretStr | None = Field(None, validation_alias="TINKER_API_KEY")
     huggingface: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
 
@@ -183,6 +228,7 @@ class Settings(BaseSettings):
     extractive: ExtractiveSettings = ExtractiveSettings()
     spend: SpendSettings = SpendSettings()
     split: SplitSettings = SplitSettings()
+    chat: ChatSettings = ChatSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -220,21 +266,36 @@ def load_settings(config: Path | None = None, **flags: Mapping[str, Any]) -> Set
 
 
 def load_keys() -> Keys:
+    return _load(Keys)
+
+
+def load_endpoints() -> Endpoints:
+    return _load(Endpoints)
+
+
+OwnNames = TypeVar("OwnNames", Keys, Endpoints)
+
+
+def _load(settings: type[OwnNames]) -> OwnNames:
     try:
-        return Keys()
+        return settings()
     except (UnicodeDecodeError, OSError):
         raise UsageError(f"{ENV_FILE} cannot be read as UTF-8 text") from None
+
+
+def key_variables(provider: str) -> str:
+    """The names of the environment variables that can hold a provider's key, for a person to read."""
+    alias = Keys.model_fields[provider].validation_alias
+    return " or ".join(map(str, alias.choices)) if isinstance(alias, AliasChoices) else str(alias)
 
 
 def key_origins() -> dict[str, str | None]:
     """By variable: where each key comes from, `environment` or the path of a `.env`, and never what it is."""
     everything, environment = load_keys(), Keys(_env_file=None)
     origins: dict[str, str | None] = {}
-    for field, info in Keys.model_fields.items():
-        alias = info.validation_alias
-        names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
+    for field in Keys.model_fields:
         dotenv = str(Path(ENV_FILE).absolute()) if getattr(everything, field) else None
-        origins[" or ".join(names)] = "environment" if getattr(environment, field) else dotenv
+        origins[key_variables(field)] = "environment" if getattr(environment, field) else dotenv
     return origins
 
 

@@ -2,23 +2,27 @@
 
     with serving() as server:
         server.answer = lambda request: "Yes."          what the model says
+        server.latency = 0.05                           seconds before each answer
         server.script.append(Reply(429, "slow down"))   the next request gets this in place of an answer
         server.environment()                            what the SDKs read
         server.requests                                 what arrived
 
-A provider is a prefix (`/anthropic`, `/openai`), a row of `PROVIDERS`; an endpoint is a row of `ENDPOINTS`.
+A provider is a prefix (`/anthropic`, `/openai`, `/google`, `/local`), a row of `PROVIDERS`; an endpoint is a row of
+`ENDPOINTS`. As a process of its own (`provider_server.py LATENCY`) it prints its address and ends with its stdin.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
@@ -31,7 +35,7 @@ ErrorForm = Callable[[int, str], Json]
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is without the provider's prefix; names of headers are in lower case."""
+    """`path` is without the provider's prefix; names of headers are in lower case; a `body` of JSON is read."""
 
     provider: str
     method: str
@@ -42,11 +46,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A `body` of text becomes an error in the form of the provider."""
+    """A `body` of text becomes an error in the form of the provider; one of bytes is sent as it is.
+
+    With `cut`, the connection ends after that many bytes.
+    """
 
     status: int
-    body: Json | str
+    body: Json | str | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int | None = None
 
 
 class Refusal(Exception):
@@ -57,29 +65,32 @@ class Refusal(Exception):
         self.status = status
 
 
-class ProviderServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
+class ProviderServer:
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        self.port = 0
         self.requests: list[Request] = []
         self.script: deque[Reply] = deque()
         self.numbers = count(1)  # of answers
         self.answer: Callable[[Request], str] = lambda request: "An answer."
+        self.latency = 0.0
+        self.connections: set[Connection] = set()
 
     def environment(self) -> dict[str, str]:
         """Base URLs and keys for the SDKs."""
-        url = f"http://127.0.0.1:{self.server_port}"
+        url = f"http://127.0.0.1:{self.port}"
         return {
             "ANTHROPIC_BASE_URL": f"{url}/anthropic",
             "ANTHROPIC_API_KEY": KEY,
             "OPENAI_BASE_URL": f"{url}/openai/v1",
             "OPENAI_API_KEY": KEY,
+            "GOOGLE_GEMINI_BASE_URL": f"{url}/google",
+            "GEMINI_API_KEY": KEY,
+            "SCC_CHAT__BASE_URL": f"{url}/local/v1",
         }
 
     def reply(self, request: Request) -> Reply:
-        if request.headers.get("authorization") != f"Bearer {KEY}":
+        wanted = PROVIDERS[request.provider].auth
+        if wanted is not None and request.headers.get(wanted[0]) != wanted[1]:
             raise Refusal(401, "invalid key")
         if self.script:
             return self.script.popleft()
@@ -88,51 +99,91 @@ class ProviderServer(ThreadingHTTPServer):
                 return Reply(200, endpoint(self, request))
         raise Refusal(404, f"no such endpoint: {request.method} {request.path}")
 
+    async def serve(self, started: Callable[[], None], ended: asyncio.Event) -> None:
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self), "127.0.0.1", 0, backlog=512
+        )
+        self.port = listening.sockets[0].getsockname()[1]
+        started()
+        await ended.wait()
+        listening.close()
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        await listening.wait_closed()
+
 
 @contextmanager
 def serving() -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server, loop, ended, started = ProviderServer(), asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(started.set, ended),), daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: ProviderServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave together, or each answer waits for an acknowledgement
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 by hand: a server of the standard library is slower than the clients that it is to measure."""
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    transport: asyncio.Transport
 
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        provider, _, path = self.path.lstrip("/").partition("/")
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(provider, self.command, f"/{path}", headers, json.loads(body) if body else None)
+    def __init__(self, server: ProviderServer) -> None:
+        self.server = server
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if len(body) < int(headers.get("content-length", 0)):
+            return
+        self.buffer = b""
+        method, target, _ = first.split(" ")
+        provider, _, path = target.lstrip("/").partition("/")
+        parsed = json.loads(body) if body and "json" in headers.get("content-type", "") else body
+        self._handle(Request(provider, method, f"/{path}", headers, parsed))
+
+    def _handle(self, request: Request) -> None:
         self.server.requests.append(request)
         try:
             reply = self.server.reply(request)
         except Refusal as exc:
             reply = Reply(exc.status, str(exc))
-        self._send(reply, *PROVIDERS[provider])
+        data = self._bytes(reply, PROVIDERS[request.provider])
+        if self.server.latency:
+            asyncio.get_running_loop().call_later(self.server.latency, self._write, data, reply.cut)
+        else:
+            self._write(data, reply.cut)
 
-    do_GET = do_POST = _handle
+    def _bytes(self, reply: Reply, provider: Provider) -> bytes:
+        body = provider.error(reply.status, reply.body) if isinstance(reply.body, str) else reply.body
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        head = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        if provider.id_header:
+            head[provider.id_header] = f"req_{next(self.server.numbers)}"
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**head, **reply.headers}.items())
+        status = HTTPStatus(reply.status).phrase if reply.status in HTTPStatus._value2member_map_ else "Unknown"
+        return f"HTTP/1.1 {reply.status} {status}\r\n{lines}\r\n".encode() + data
 
-    def _send(self, reply: Reply, id_header: str, error: ErrorForm) -> None:
-        body = error(reply.status, reply.body) if isinstance(reply.body, str) else reply.body
-        data = json.dumps(body).encode()
-        self.send_response(reply.status)
-        head = {id_header: f"req_{next(self.server.numbers)}", "Content-Type": "application/json", **reply.headers}
-        for name, value in head.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+    def _write(self, data: bytes, cut: int | None) -> None:
+        self.transport.write(data[:cut])
+        if cut is not None:
+            self.transport.close()
 
 
 # --- Anthropic
@@ -157,8 +208,8 @@ def anthropic_message(server: ProviderServer, request: Request) -> Json:
     }
 
 
-_ANTHROPIC_TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error",
-                    429: "rate_limit_error", 529: "overloaded_error"}  # fmt: skip
+_ANTHROPIC_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
+                    404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}  # fmt: skip
 
 
 def anthropic_error(status: int, message: str) -> Json:
@@ -166,7 +217,7 @@ def anthropic_error(status: int, message: str) -> Json:
     return {"type": "error", "error": {"type": kind, "message": message}}
 
 
-# --- OpenAI
+# --- OpenAI, and servers that speak as it does
 
 
 def openai_completion(server: ProviderServer, request: Request) -> Json:
@@ -190,7 +241,40 @@ def openai_error(status: int, message: str) -> Json:
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
-# --- both
+# --- Google
+
+
+def google_content(server: ProviderServer, request: Request) -> Json:
+    body = request.body
+    if not isinstance(body, dict) or not body.get("contents"):
+        raise Refusal(400, "contents is not specified")
+    if any(content.get("role") not in ("user", "model") for content in body["contents"]):
+        raise Refusal(400, "Please use a valid role: user, model.")
+    text = server.answer(request)
+    tokens_in = _tokens([[part for content in body["contents"] for part in content["parts"]]])
+    tokens_in += _tokens((body.get("systemInstruction") or {}).get("parts"))
+    return {
+        "candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}],
+        "usageMetadata": {
+            "promptTokenCount": tokens_in,
+            "candidatesTokenCount": _tokens(text),
+            "totalTokenCount": tokens_in + _tokens(text),
+        },
+        "modelVersion": request.path.split("/")[-1].partition(":")[0],
+        "responseId": f"response_{next(server.numbers)}",
+    }
+
+
+_GOOGLE_STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
+                    429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
+
+
+def google_error(status: int, message: str, *details: Json) -> Json:
+    name = _GOOGLE_STATUSES.get(status, "UNKNOWN")
+    return {"error": {"code": status, "message": message, "status": name, "details": list(details)}}
+
+
+# --- all
 
 
 def _checked(request: Request, *required: str) -> Json:
@@ -215,13 +299,32 @@ def _tokens(value: object) -> int:
     return sum(map(_tokens, value)) if isinstance(value, list) else 0
 
 
+@dataclass(frozen=True)
+class Provider:
+    """`id_header` names a request, `auth` is the header that must hold the key."""
+
+    id_header: str | None
+    error: ErrorForm
+    auth: tuple[str, str] | None
+
+
 Endpoint = Callable[[ProviderServer, Request], Json]
 ENDPOINTS: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("anthropic", "POST", "/v1/messages", anthropic_message),
     ("openai", "POST", "/v1/chat/completions", openai_completion),
+    ("local", "POST", "/v1/chat/completions", openai_completion),
+    ("google", "POST", "/v1(beta)?/models/[^/]+:generateContent", google_content),
 )
-# By prefix: the header that names a request, and the form of errors.
-PROVIDERS: dict[str, tuple[str, ErrorForm]] = {
-    "anthropic": ("request-id", anthropic_error),
-    "openai": ("x-request-id", openai_error),
+PROVIDERS: dict[str, Provider] = {
+    "anthropic": Provider("request-id", anthropic_error, ("authorization", f"Bearer {KEY}")),
+    "openai": Provider("x-request-id", openai_error, ("authorization", f"Bearer {KEY}")),
+    "google": Provider(None, google_error, ("x-goog-api-key", KEY)),
+    "local": Provider(None, openai_error, None),
 }
+
+
+if __name__ == "__main__":
+    with serving() as alone:
+        alone.latency = float(sys.argv[1])
+        print(json.dumps(alone.environment()), flush=True)
+        sys.stdin.read()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from compressor_cli.cli import bench, check, compress, costs, data, doctor, expand, tokens, train
+from compressor_cli.cli import bench, check, compress, costs, data, doctor, expand, seed, tokens, train, validate
 from compressor_cli.errors import SccError
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ app.command("check")(check.check)
 app.command("tokens")(tokens.tokens)
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
+app.add_typer(seed.app, name="seed")
+app.command("validate")(validate.validate)
 app.command("costs")(costs.costs)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)

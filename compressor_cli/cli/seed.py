@@ -46,7 +46,9 @@ def generate_command(
         str | None,
         typer.Option(help="provider:model, or embedded; that of the recipe if absent.", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask for this many rows at most.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Ask for this many rows at most.", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds rows.")] = False,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again for rows that failed.")] = False,
     concurrency: ConcurrencyOption = None,
@@ -63,14 +65,15 @@ def generate_command(
 ) -> None:
     """Ask a model for rows until each category has its target, or the source is exhausted.
 
-    Each row is checked for free and ends accepted or rejected; one that no answer came for is failed. The key of the model comes
-    from the environment or .env.
+    Each row is checked for free and ends accepted or rejected; one without an answer is failed. The key of the model
+    comes from the environment or .env.
     """
     from compressor_cli.cli.progress import rows_progress
     from compressor_cli.core.recipes import load_plan
     from compressor_cli.core.seeds import read_corpus
     from compressor_cli.settings import load_settings
-    from compressor_cli.stages.generate import estimate_run, generate
+    from compressor_cli.stages.estimate import estimate_run
+    from compressor_cli.stages.generate import generate
 
     plan = load_plan(recipe)
     chat_flags = {"fallback": fallback or plan.recipe.fallback, "concurrency": concurrency, "base_url": base_url}
@@ -79,12 +82,13 @@ def generate_command(
     corpus = read_corpus(input) if input else []
     name = model or plan.recipe.model
     if dry_run:
-        estimates = estimate_run(plan, corpus, name, output, settings, limit=limit, note=say)
-        _print_estimates(estimates, as_json)
+        found = estimate_run(plan, corpus, name, output, settings.chat, settings.spend, limit=limit, note=say)
+        _print_estimates(found, as_json)
         return
-    with rows_progress("generating") as on_event, opened_chats(
-        [name], settings, output, command="generate", on_event=on_event
-    ) as (chats, _):
+    with (
+        rows_progress("generating") as on_event,
+        opened_chats([name], settings, output, command="generate", on_event=on_event) as (chats, _),
+    ):
         summary = generate(
             plan,
             corpus,
@@ -127,8 +131,10 @@ def _print_estimates(estimates: list[JobEstimate], as_json: bool) -> None:
     columns = ("category", "rows", "there", "cached", "input tokens", "output tokens", "cost")
     rows = []
     for one in estimates:
-        ranges = [f"{r.low:,.0f} to {r.high:,.0f}" if r.low != r.high else f"{r.low:,.0f}" for r in (
-            one.rows, one.input_tokens, one.output_tokens)]
+        ranges = [
+            f"{r.low:,.0f} to {r.high:,.0f}" if r.low != r.high else f"{r.low:,.0f}"
+            for r in (one.rows, one.input_tokens, one.output_tokens)
+        ]
         cost = "unknown" if one.usd is None else f"${one.usd.low:,.2f} to ${one.usd.high:,.2f}"
         rows.append([one.name, ranges[0], f"{one.there:,}", f"{one.cached:,}", ranges[1], ranges[2], cost])
     print_table(columns, rows)

@@ -30,7 +30,9 @@ NoCacheOption = Annotated[
 ]
 BudgetOption = Annotated[
     str | None,
-    typer.Option(metavar="USD", help="Never spend more than this, all runs of the ledger together.", show_default=False),
+    typer.Option(
+        metavar="USD", help="Never spend more than this, all runs of the ledger together.", show_default=False
+    ),
 ]
 PricesOption = Annotated[
     Path | None, typer.Option(help="YAML file of prices, before those that come with scc.", show_default=False)
@@ -62,10 +64,13 @@ def opened_chats(
         on_event({"message": message})
 
     with Ledger(spend.ledger or output.parent / LEDGER, budget=budget, on_event=on_event) as ledger:
-        yield {
-            name: open_teacher(name, settings, ledger, prices, command=command, note=note, limiters=limiters)
-            for name in dict.fromkeys(names)
-        }, ledger
+        yield (
+            {
+                name: open_teacher(name, settings, ledger, prices, command=command, note=note, limiters=limiters)
+                for name in dict.fromkeys(names)
+            },
+            ledger,
+        )
 
 
 def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
@@ -78,7 +83,9 @@ def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
     if stopped is not None:
         raise stopped
     if unfinished:
-        raise PartialError(unfinished, hint="--resume goes on from here, --resume --retry-errors asks for failed rows again")
+        raise PartialError(
+            unfinished, hint="--resume goes on from here, --resume --retry-errors asks for failed rows again"
+        )
 
 
 def cost_cell(usd: float | None) -> str:

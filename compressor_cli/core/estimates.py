@@ -11,7 +11,7 @@ from typing import Any
 
 from compressor_cli.core.prices import NANO, Price
 from compressor_cli.core.recipes import Job, Recipe
-from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds
+from compressor_cli.core.seeds import Seed, SourceRow, seeds
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.records import ChatRequest, Usage
 
@@ -30,7 +30,7 @@ class Range:
 
 @dataclass(frozen=True)
 class JobEstimate:
-    """`rows` that would be asked for; `cached` of those in the response cache, which cost nothing. `usd` None: unknown."""
+    """`rows` would be asked for; `cached` of them are in the response cache and cost nothing. `usd` None: unknown."""
 
     name: str
     rows: Range
@@ -96,7 +96,5 @@ def _tokens_of(recipe: Recipe, sample: Sequence[Seed]) -> tuple[Range, Range]:
 
 
 def _usd(price: Price, given: Range, answered: Range, rows: Range, high: bool, batch: bool) -> float:
-    one, other, times = (
-        (given.high, answered.high, rows.high) if high else (given.low, answered.low, rows.low)
-    )
+    one, other, times = (given.high, answered.high, rows.high) if high else (given.low, answered.low, rows.low)
     return price.cost(Usage(round(one), round(other)), batch=batch) * times / NANO

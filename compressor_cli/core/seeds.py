@@ -27,7 +27,7 @@ _GROUND = 12_000  # characters of a source row that a conversation is built on
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A row of a corpus. Rows of one `source` must not stand in two splits, of one `line` where that is a JSONL file."""
+    """A row of a corpus. Rows of one `source`, and `line` of a JSONL file, must not stand in two splits."""
 
     id: str
     text: str

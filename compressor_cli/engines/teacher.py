@@ -7,10 +7,16 @@ import json
 import time
 
 from compressor_cli import __version__
+from compressor_cli.chat import Chat, Note
+from compressor_cli.chat.clients import Limiters, open_chat
+from compressor_cli.chat.metered import Metered
+from compressor_cli.core.prices import Prices
 from compressor_cli.core.seeds import CLOSE, OPEN
+from compressor_cli.core.spend import Ledger
 from compressor_cli.engines.compress import compress
 from compressor_cli.errors import BadRequestError, SccError
 from compressor_cli.records import ChatReply, ChatRequest, Usage
+from compressor_cli.settings import Settings
 
 NAME = "embedded"
 

@@ -76,6 +76,23 @@ class GenerateSummary:
     repaired: int
     stopped: SccError | int | None
 
+    @property
+    def unfinished(self) -> str | None:
+        """What keeps the run from being done, in words."""
+        failed, pending, short = (
+            sum(getattr(job, name) for job in self.jobs) for name in ("failed", "pending", "short")
+        )
+        told = [
+            f"{count:,} {what}"
+            for count, what in (
+                (failed, "rows failed"),
+                (pending, "rows are pending"),
+                (short, "rows are missing to targets"),
+            )
+            if count
+        ]
+        return ", ".join(told) or None
+
     def as_dict(self) -> dict[str, Any]:
         stopped = str(self.stopped) if isinstance(self.stopped, SccError) else self.stopped
         jobs = [job.as_dict() for job in self.jobs]

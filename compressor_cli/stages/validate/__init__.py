@@ -45,6 +45,16 @@ class ValidateSummary:
     calibration: tuple[Calibration, Calibration] | None
     stopped: SccError | int | None
 
+    @property
+    def unfinished(self) -> str | None:
+        """What keeps the run from being done, in words."""
+        told = [
+            f"{count:,} {what}"
+            for count, what in ((self.failed, "pairs failed"), (self.pending, "pairs are pending"))
+            if count
+        ]
+        return ", ".join(told) or None
+
     def as_dict(self) -> dict[str, Any]:
         stopped = str(self.stopped) if isinstance(self.stopped, SccError) else self.stopped
         return asdict(self) | {"output": str(self.output), "stopped": stopped}

@@ -1,0 +1,100 @@
+"""GPT, and whatever else speaks the Chat Completions API: vLLM, Ollama, `mlx_lm server`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from compressor_cli.chat import Note
+from compressor_cli.chat.sdk import SdkChat, count
+from compressor_cli.chat.service import Service, retry_after
+from compressor_cli.errors import SccError
+from compressor_cli.records import ChatReply, ChatRequest, Usage
+
+_STOPS: dict[str, Literal["end", "length", "refusal"]] = {
+    "stop": "end",
+    "length": "length",
+    "content_filter": "refusal",
+}
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+NO_KEY = "none"  # the SDK wants one, and would take OPENAI_API_KEY to a server that is not OpenAI's
+
+
+class OpenAIChat(SdkChat):
+    def __init__(self, service: Service, note: Note) -> None:
+        import openai
+
+        super().__init__(service, note)
+        self._sdk = openai
+        self._own = service.provider == "openai"
+        self._refused: set[str] = set()  # parameters that the model does not take, as learnt from its refusals
+        timeout = openai.Timeout(service.timeout, connect=min(10.0, service.timeout))
+        self._client = openai.AsyncOpenAI(
+            api_key=service.key or NO_KEY, base_url=service.url, timeout=timeout, max_retries=0
+        )
+
+    async def _send(self, request: ChatRequest) -> Any:
+        body = self._body(request)
+        while True:
+            for option in self._refused & body.keys():
+                del body[option]
+            try:
+                return await self._client.chat.completions.create(**body)
+            except self._sdk.BadRequestError as exc:
+                refused = {"temperature", "seed"} & body.keys() & {exc.param}
+                if not refused or not (exc.code or "").startswith("unsupported"):
+                    raise
+                self._refused |= refused
+                self.note(f"{self.name} takes no {exc.param}: not sent")
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        if request.system is not None:
+            messages.insert(0, {"role": "system", "content": request.system})
+        body: dict[str, Any] = {"model": self.service.model, "messages": messages}
+        body["max_completion_tokens" if self._own else "max_tokens"] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.schema is not None:
+            schema = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _reply(self, answer: Any, seconds: float) -> ChatReply:
+        choice = answer.choices[0]
+        refusal = getattr(choice.message, "refusal", None)
+        return ChatReply(
+            text="".join([choice.message.content or refusal or ""]),
+            model=answer.model,
+            request_id=answer._request_id or answer.id,
+            stop="refusal" if refusal else _STOPS.get(choice.finish_reason, "other"),
+            usage=self._usage(answer.usage),
+            seconds=seconds,
+        )
+
+    def _usage(self, counted: Any) -> Usage:
+        if counted is None and not self._own:
+            self.note(f"{self.name} does not say how many tokens it used: counted as 0")
+            return Usage(0, 0)
+        details = counted.prompt_tokens_details
+        read, written = (details.cached_tokens or 0, details.cache_write_tokens or 0) if details else (0, 0)
+        return Usage(count(counted.prompt_tokens), count(counted.completion_tokens), read, written)
+
+    def _refusal(self, exc: Exception) -> SccError | None:
+        sdk = self._sdk
+        if isinstance(exc, sdk.APIStatusError):
+            said = exc.body.get("message") if isinstance(exc.body, dict) else None
+            return self.service.refused(
+                exc.status_code,
+                str(said or exc.response.text),
+                request_id=exc.request_id,
+                retry_after=retry_after(exc.response.headers),
+                quota=exc.code in _SPENT or exc.type == "insufficient_quota",
+            )
+        if isinstance(exc, sdk.APIResponseValidationError):
+            return self.service.unreadable(str(exc))
+        return None
+
+    async def aclose(self) -> None:
+        await self._client.close()
