@@ -51,10 +51,12 @@ def bare(provider: str) -> tuple[Send, Close]:
         import openai
 
         gpt = openai.AsyncOpenAI(max_retries=0)
-        return lambda text: gpt.chat.completions.create(model=model, messages=[_user(text)]), gpt.close
+        create = gpt.chat.completions.create
+        return lambda text: create(model=model, max_completion_tokens=4096, messages=[_user(text)]), gpt.close
     # With the connections of ours: the SDK keeps 20 of them, and opens a new one for each of the other 44.
     gemini = GoogleChat(service_of(MODELS["google"], ChatSettings()), print)
-    return lambda text: gemini._client.aio.models.generate_content(model=model, contents=text), gemini.aclose
+    generate = gemini._client.aio.models.generate_content
+    return lambda text: generate(model=model, contents=text, config={"max_output_tokens": 4096}), gemini.aclose
 
 
 def _user(text: str) -> Any:
