@@ -27,11 +27,14 @@ class AnthropicChat(SdkChat):
         # A timeout of one's own also lifts the SDK's limit of 21,333 tokens on answers that are not streamed.
         timeout = anthropic.Timeout(service.timeout, connect=min(10.0, service.timeout))
         self._sdk = anthropic
-        self._client = anthropic.AsyncAnthropic(
+        self.client = anthropic.AsyncAnthropic(
             api_key=service.key, base_url=service.url, timeout=timeout, max_retries=0
         )
 
     async def _send(self, request: ChatRequest) -> Any:
+        return await self.client.messages.create(**self.body(request))
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         for option in ("temperature", "seed"):
             if getattr(request, option) is not None:
                 self.note(f"{self.name} takes no {option}: not sent")
@@ -44,7 +47,7 @@ class AnthropicChat(SdkChat):
             body["system"] = request.system
         if request.schema is not None:
             body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
-        return await self._client.messages.create(**body)
+        return body
 
     def _reply(self, answer: Any, seconds: float) -> ChatReply:
         counted = answer.usage
@@ -52,7 +55,7 @@ class AnthropicChat(SdkChat):
         return ChatReply(
             text="".join(block.text for block in answer.content if block.type == "text"),
             model=answer.model,
-            request_id=answer._request_id,
+            request_id=getattr(answer, "_request_id", None) or answer.id,
             stop=_STOPS.get(answer.stop_reason, "other"),
             usage=Usage(count(counted.input_tokens) + read + written, count(counted.output_tokens), read, written),
             seconds=seconds,
@@ -73,7 +76,7 @@ class AnthropicChat(SdkChat):
         return None
 
     async def aclose(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
 
 def _is_spent(code: str | None) -> bool:

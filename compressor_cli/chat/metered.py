@@ -6,30 +6,23 @@ from dataclasses import replace
 from datetime import date
 
 from compressor_cli.chat import Chat
-from compressor_cli.core.prices import NANO, Prices
+from compressor_cli.core.prices import NANO, Price, Prices
 from compressor_cli.core.spend import Ledger
 from compressor_cli.errors import BadRequestError, QuotaError, RateLimitedError, UnavailableError, UsageError
 from compressor_cli.records import ChatReply, ChatRequest
 
 
 class Metered:
-    """Raises UsageError for a model without a known price under a cap, unless `allow_unpriced`.
+    """What no answer tells of stays counted as spent: a request that was cancelled, or cut off on its way.
 
-    What no answer tells of stays counted as spent: a request that was cancelled, or cut off on its way. Only an error
-    by which the provider refused the request, or was never reached, gives the reservation back.
+    Only an error by which the provider refused the request, or was never reached, gives the reservation back.
     """
 
     def __init__(
         self, chat: Chat, ledger: Ledger, prices: Prices, *, command: str, allow_unpriced: bool = False
     ) -> None:
         self._chat, self._ledger, self._command = chat, ledger, command
-        self._price = prices.find(chat.name)
-        if self._price is None and ledger.budget is not None and not allow_unpriced:
-            raise UsageError(
-                f"no price is known for {chat.name} (list of {prices.as_of}), so --budget-usd cannot hold",
-                hint="--prices FILE gives it one, in the form of compressor_cli/assets/prices.yaml; "
-                "--allow-unpriced leaves its requests out of the budget",
-            )
+        self._price = price_of(chat.name, ledger, prices, allow_unpriced=allow_unpriced)
 
     @property
     def name(self) -> str:
@@ -55,6 +48,18 @@ class Metered:
 
     async def aclose(self) -> None:
         await self._chat.aclose()
+
+
+def price_of(name: str, ledger: Ledger, prices: Prices, *, allow_unpriced: bool) -> Price | None:
+    """Raises UsageError for a model without a known price under a cap, unless `allow_unpriced`."""
+    price = prices.find(name)
+    if price is None and ledger.budget is not None and not allow_unpriced:
+        raise UsageError(
+            f"no price is known for {name} (list of {prices.as_of}), so --budget-usd cannot hold",
+            hint="--prices FILE gives it one, in the form of compressor_cli/assets/prices.yaml; "
+            "--allow-unpriced leaves its requests out of the budget",
+        )
+    return price
 
 
 def _uncharged(exc: BaseException) -> bool:

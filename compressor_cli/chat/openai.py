@@ -15,7 +15,7 @@ _STOPS: dict[str, Literal["end", "length", "refusal"]] = {
     "length": "length",
     "content_filter": "refusal",
 }
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 NO_KEY = "none"  # the SDK wants one, and would take OPENAI_API_KEY to a server that is not OpenAI's
 
 
@@ -28,25 +28,28 @@ class OpenAIChat(SdkChat):
         self._own = service.provider == "openai"
         self._refused: set[str] = set()  # parameters that the model does not take, as learnt from its refusals
         timeout = openai.Timeout(service.timeout, connect=min(10.0, service.timeout))
-        self._client = openai.AsyncOpenAI(
+        self.client = openai.AsyncOpenAI(
             api_key=service.key or NO_KEY, base_url=service.url, timeout=timeout, max_retries=0
         )
 
     async def _send(self, request: ChatRequest) -> Any:
-        body = self._body(request)
         while True:
-            for option in self._refused & body.keys():
-                del body[option]
+            body = self.body(request)
             try:
-                return await self._client.chat.completions.create(**body)
+                return await self.client.chat.completions.create(**body)
             except self._sdk.BadRequestError as exc:
-                refused = {"temperature", "seed"} & body.keys() & {exc.param}
-                if not refused or not (exc.code or "").startswith("unsupported"):
+                if exc.param not in body or not self.learns(exc.code, exc.param):
                     raise
-                self._refused |= refused
-                self.note(f"{self.name} takes no {exc.param}: not sent")
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
+    def learns(self, code: str | None, param: str | None) -> bool:
+        """Whether a refusal says that the model does not take an option which can be left out; from then on it is."""
+        if param not in ("temperature", "seed") or not (code or "").startswith("unsupported"):
+            return False
+        self._refused.add(param)
+        self.note(f"{self.name} takes no {param}: not sent")
+        return True
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         if request.system is not None:
             messages.insert(0, {"role": "system", "content": request.system})
@@ -59,7 +62,7 @@ class OpenAIChat(SdkChat):
         if request.schema is not None:
             schema = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
+        return {name: value for name, value in body.items() if name not in self._refused}
 
     def _reply(self, answer: Any, seconds: float) -> ChatReply:
         choice = answer.choices[0]
@@ -67,7 +70,7 @@ class OpenAIChat(SdkChat):
         return ChatReply(
             text="".join([choice.message.content or refusal or ""]),
             model=answer.model,
-            request_id=answer._request_id or answer.id,
+            request_id=getattr(answer, "_request_id", None) or answer.id,
             stop="refusal" if refusal else _STOPS.get(choice.finish_reason, "other"),
             usage=self._usage(answer.usage),
             seconds=seconds,
@@ -90,11 +93,11 @@ class OpenAIChat(SdkChat):
                 str(said or exc.response.text),
                 request_id=exc.request_id,
                 retry_after=retry_after(exc.response.headers),
-                quota=exc.code in _SPENT or exc.type == "insufficient_quota",
+                quota=exc.code in SPENT or exc.type == "insufficient_quota",
             )
         if isinstance(exc, sdk.APIResponseValidationError):
             return self.service.unreadable(str(exc))
         return None
 
     async def aclose(self) -> None:
-        await self._client.close()
+        await self.client.close()

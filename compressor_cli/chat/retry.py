@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from typing import TypeVar
 
 from compressor_cli.chat import Chat
 from compressor_cli.errors import QuotaError, RateLimitedError, UnavailableError
@@ -17,6 +18,7 @@ from compressor_cli.settings import ChatSettings
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds; the first doubles until it is the longest
 
+T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 
@@ -90,12 +92,11 @@ class Limiter:
                 turn.set_result(None)
 
 
-class RetryingChat:
-    """Asks again where that can help: too much at once, or out of order. Once the quota is gone, nothing is sent."""
+class Retries:
+    """Tries again where that can help: too much at once, or out of order. Once the quota is gone, nothing is sent."""
 
     def __init__(
         self,
-        chat: Chat,
         limiter: Limiter,
         settings: ChatSettings,
         *,
@@ -103,13 +104,12 @@ class RetryingChat:
         clock: Clock = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.name = chat.name
         self.limiter = limiter
-        self._chat, self._settings = chat, settings
+        self._settings = settings
         self._sleep, self._clock, self._chance = sleep, clock, chance
         self._spent: QuotaError | None = None
 
-    async def ask(self, request: ChatRequest) -> ChatReply:
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         until: float | None = None  # from the first sending on: to wait for a slot is no attempt
         for attempt in count(1):
             ticket = await self.limiter.acquire()
@@ -118,7 +118,7 @@ class RetryingChat:
             try:
                 if self._spent is not None:
                     raise QuotaError(str(self._spent), hint=self._spent.hint)
-                reply = await self._chat.ask(request)
+                done = await work()
             except QuotaError as exc:
                 self._spent = exc
                 raise
@@ -127,7 +127,7 @@ class RetryingChat:
                 failure = exc
             else:
                 self.limiter.succeeded(ticket)
-                return reply
+                return done
             finally:
                 self.limiter.release()
             if attempt >= self._settings.attempts or self._clock() + delay > until:
@@ -145,6 +145,25 @@ class RetryingChat:
         delay = min(exc.retry_after or 0.0, self._settings.retry_after)
         self.limiter.pause(delay)
         return delay
+
+
+class RetryingChat(Retries):
+    def __init__(
+        self,
+        chat: Chat,
+        limiter: Limiter,
+        settings: ChatSettings,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        clock: Clock = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(limiter, settings, sleep=sleep, clock=clock, chance=chance)
+        self.name = chat.name
+        self._chat = chat
+
+    async def ask(self, request: ChatRequest) -> ChatReply:
+        return await self.run(lambda: self._chat.ask(request))
 
     async def aclose(self) -> None:
         await self._chat.aclose()

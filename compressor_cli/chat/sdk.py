@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from compressor_cli.chat import Note
 from compressor_cli.chat.service import Service
 from compressor_cli.errors import BadRequestError, SccError
 from compressor_cli.records import ChatReply, ChatRequest
 
+T = TypeVar("T")
 # SDKs do not validate: an answer of another shape fails where it is read.
 _SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -35,19 +37,26 @@ class SdkChat(ABC):
 
     async def ask(self, request: ChatRequest) -> ChatReply:
         started = time.perf_counter()
+        answer = await self.translated(self._send(request))
+        return self.read(answer, time.perf_counter() - started)
+
+    async def translated(self, call: Awaitable[T]) -> T:
+        """What a call of the SDK returns, or its failure as an error of ours."""
         failure: SccError | None
         try:
-            answer = await self._send(request)
+            return await call
         except Exception as exc:
             failure = self._failure(exc)
             if failure is None:
                 raise
-        else:
-            try:
-                return self._reply(answer, time.perf_counter() - started)
-            except _SHAPE:
-                failure = self.service.unreadable("not the form of an answer")
         raise failure  # out here, so that no SDK exception, which knows the key, hangs on it
+
+    def read(self, answer: Any, seconds: float) -> ChatReply:
+        try:
+            return self._reply(answer, seconds)
+        except _SHAPE:
+            failure = self.service.unreadable("not the form of an answer")
+        raise failure
 
     def _failure(self, exc: Exception) -> SccError | None:
         import httpx2
