@@ -9,6 +9,7 @@ SccError (1)
 │   ├── UnavailableError      overloaded, broken, out of reach: try again; it may have been charged
 │   ├── BadRequestError       this request will never be answered: recorded on its row
 │   └── QuotaError            the account's quota or spend limit: the run stops, and nothing is tried again
+├── DetachedError (3)         the run stops waiting for a batch, which goes on at the provider
 ├── PartialError (3)          done in part: rows failed or are pending
 ├── SpendCapError (4)         the next request could pass --budget-usd
 └── GateError (100)           what was asked of the quality does not hold
@@ -97,6 +98,10 @@ class QuotaError(ChatError):
 
 class SpendCapError(SccError):
     exit_code = 4
+
+
+class DetachedError(SccError):
+    exit_code = 3
 
 
 class PartialError(SccError):

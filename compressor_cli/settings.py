@@ -169,6 +169,11 @@ class ChatSettings(Section):
 
     `retry_after` is the longest wait that a provider can ask for, `retry_total` how long one request may be tried, both
     in seconds, and `timeout` how long one attempt may take. The oldest answers leave a cache of `cache_megabytes`.
+
+    A batch is submitted when no request came for `batch_wait` seconds. It is looked at after `batch_poll` seconds, then
+    less often, down to every `batch_poll_most`. A row that expired or was cancelled goes into `batch_attempts` batches
+    at most. Before a batch is submitted again that may be there already, the provider has `batch_grace` seconds to
+    show it.
     """
 
     base_url: str | None = None
@@ -178,6 +183,11 @@ class ChatSettings(Section):
     attempts: int = Field(6, ge=1)
     retry_after: float = Field(120, gt=0)
     retry_total: float = Field(900, gt=0)
+    batch_wait: float = Field(2, gt=0)
+    batch_poll: float = Field(5, gt=0)
+    batch_poll_most: float = Field(60, gt=0)
+    batch_attempts: int = Field(3, ge=1)
+    batch_grace: float = Field(30, gt=0)
     no_cache: bool = False
     cache_dir: Path | None = None
     cache_megabytes: int = Field(4096, ge=1)

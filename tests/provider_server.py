@@ -4,11 +4,13 @@
         server.answer = lambda request: "Yes."          what the model says
         server.latency = 0.05                           seconds before each answer
         server.script.append(Reply(429, "slow down"))   the next request gets this in place of an answer
-        server.environment()                            what the SDKs read
+        server.lost.append("POST /v1/messages")         the next such request is done, and its answer lost
+    server.environment()                            what the SDKs read
         server.requests                                 what arrived
 
 A provider is a prefix (`/anthropic`, `/openai`, `/google`, `/local`), a row of `PROVIDERS`; an endpoint is a row of
-`ENDPOINTS`. As a process of its own (`provider_server.py LATENCY`) it prints its address and ends with its stdin.
+`ENDPOINTS`; those of batches are in provider_batches.py. As a process of its own (`provider_server.py LATENCY`) it
+prints its address and ends with its stdin.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class ProviderServer:
         self.numbers = count(1)  # of answers
         self.answer: Callable[[Request], str] = lambda request: "An answer."
         self.latency = 0.0
+        self.lost: deque[str] = deque()
         self.connections: set[Connection] = set()
 
     def environment(self) -> dict[str, str]:
@@ -96,7 +99,11 @@ class ProviderServer:
             return self.script.popleft()
         for provider, method, path, endpoint in ENDPOINTS:
             if (provider, method) == (request.provider, request.method) and re.fullmatch(path, request.path):
-                return Reply(200, endpoint(self, request))
+                reply = Reply(200, endpoint(self, request))
+                if self.lost and f"{request.method} {request.path}" == self.lost[0]:
+                    self.lost.popleft()
+                    return Reply(200, b"", cut=0)
+                return reply
         raise Refusal(404, f"no such endpoint: {request.method} {request.path}")
 
     async def serve(self, started: Callable[[], None], ended: asyncio.Event) -> None:
@@ -308,13 +315,13 @@ class Provider:
     auth: tuple[str, str] | None
 
 
-Endpoint = Callable[[ProviderServer, Request], Json]
-ENDPOINTS: tuple[tuple[str, str, str, Endpoint], ...] = (
+Endpoint = Callable[[ProviderServer, Request], Json | bytes]
+ENDPOINTS: list[tuple[str, str, str, Endpoint]] = [
     ("anthropic", "POST", "/v1/messages", anthropic_message),
     ("openai", "POST", "/v1/chat/completions", openai_completion),
     ("local", "POST", "/v1/chat/completions", openai_completion),
     ("google", "POST", "/v1(beta)?/models/[^/]+:generateContent", google_content),
-)
+]
 PROVIDERS: dict[str, Provider] = {
     "anthropic": Provider("request-id", anthropic_error, ("authorization", f"Bearer {KEY}")),
     "openai": Provider("x-request-id", openai_error, ("authorization", f"Bearer {KEY}")),

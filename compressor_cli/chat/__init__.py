@@ -1,7 +1,7 @@
 """Language models of providers, behind a protocol of one method.
 
 Layers are wrapped around a client, each a Chat itself: fallback(cache(retry(meter(client))), ...). `clients.open_chat`
-puts them together.
+puts them together. In batches it is fallback(cache(batch)).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from compressor_cli.chat import Chat, Note, once
+from compressor_cli.chat.batch_service import BatchService
 from compressor_cli.chat.cache import CachedChat, ReplyCache
 from compressor_cli.chat.fallback import FallbackChat
 from compressor_cli.chat.retry import Limiter, RetryingChat
@@ -15,8 +16,10 @@ from compressor_cli.errors import MissingExtraError, MissingKeyError, UsageError
 from compressor_cli.settings import ChatSettings, key_variables, load_endpoints, load_keys
 
 PACKAGES = {"anthropic": "anthropic", "openai": "openai", "google": "google.genai", "local": "openai"}
+BATCHES = ("anthropic", "openai")
 Opener = Callable[[str], Chat]
 Limiters = MutableMapping[str, Limiter]
+Batcher = Callable[[BatchService, ReplyCache | None], Chat]
 
 
 def open_chat(
@@ -27,18 +30,22 @@ def open_chat(
     meter: Callable[[Chat], Chat] = lambda chat: chat,
     limiters: Limiters | None = None,
     others: Mapping[str, Opener] = MappingProxyType({}),
+    batch: Batcher | None = None,
 ) -> Chat:
     """With its retries, its cache and its fallback; nothing is sent before it is asked.
 
     `meter` is wrapped around the client, inside of the retries. `limiters` is shared by those who ask the same model
     beside each other. `others` opens providers that are none, such as `embedded`, from what stands after the colon.
+    `batch`, where given, takes the place of meter and retries, and of every provider that has no batches.
     """
     note = once(note)
     limiters = {} if limiters is None else limiters
     if settings.fallback == name:
         raise UsageError(f"{name} cannot be its own fallback")
     openers = [
-        _opener(model, settings, note, meter, limiters, others)
+        _batch_opener(model, settings, note, batch)
+        if batch
+        else _opener(model, settings, note, meter, limiters, others)
         for model in (name, settings.fallback)
         if model is not None
     ]
@@ -95,6 +102,34 @@ def _opener(
         return chat if cache is None else CachedChat(chat, cache, service.url)
 
     return opened
+
+
+def _batch_opener(name: str, settings: ChatSettings, note: Note, batch: Batcher) -> Callable[[], Chat]:
+    provider = name.partition(":")[0]
+    if provider not in BATCHES:
+        forms = " and ".join(f"{known}:MODEL" for known in BATCHES)
+        raise UsageError(f"{name}: no batches", hint=f"--batch is for {forms}")
+    service = service_of(name, settings)
+    _need(PACKAGES[provider])
+
+    def opened() -> Chat:
+        cache = open_cache(settings, note)
+        chat = batch(_batch_service(service, note), cache)
+        return chat if cache is None else CachedChat(chat, cache, service.url)
+
+    return opened
+
+
+def _batch_service(service: Service, note: Note) -> BatchService:
+    if service.provider == "anthropic":
+        from compressor_cli.chat.anthropic import AnthropicChat
+        from compressor_cli.chat.batch_anthropic import AnthropicBatches
+
+        return AnthropicBatches(AnthropicChat(service, note))
+    from compressor_cli.chat.batch_openai import OpenAIBatches
+    from compressor_cli.chat.openai import OpenAIChat
+
+    return OpenAIBatches(OpenAIChat(service, note))
 
 
 def _client(service: Service, note: Note) -> Chat:

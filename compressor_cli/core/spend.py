@@ -64,8 +64,9 @@ class Ledger:
             os.close(self._fd)
             raise
 
-    def reserve_now(self, usd: int | None, *, model: str, command: str) -> str:
-        """The id of a reservation. None is an unknown cost, which no cap can hold.
+    def reserve_now(self, usd: int | None, *, model: str, command: str, name: str | None = None) -> str:
+        """The id of a reservation: `name`, which nothing else may have, or one of its own. None is an unknown cost,
+        which no cap can hold.
 
         Raises SpendCapError where it does not fit beside what is settled and reserved now.
         """
@@ -73,7 +74,7 @@ class Ledger:
             if usd and self.budget is not None and usd > self.budget - self.settled - self.unsettled:
                 raise self._cap_error(usd)
             self._number += 1
-            reservation = f"{self._name}-{self._number}"
+            reservation = name or f"{self._name}-{self._number}"
             time = datetime.now(UTC).isoformat(timespec="seconds")
             told_as = {"usd": _dollars(usd), "model": model, "command": command, "time": time}
             self._append({"event": "reserve", "id": reservation, **told_as})

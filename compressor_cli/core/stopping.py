@@ -16,9 +16,13 @@ T = TypeVar("T")
 
 @dataclass
 class Stop:
-    """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one."""
+    """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one.
+
+    `leave`, where given, ends the waiting for what takes too long to be waited for, a batch; the first signal calls it.
+    """
 
     reason: SccError | int | None = None
+    leave: Callable[[], None] | None = None
 
     @property
     def asked(self) -> bool:
@@ -39,7 +43,11 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
             task.cancel()
             return
         stop.ask(number)
-        tell("stopping: waiting for the answers that are on their way; once more to drop them")
+        if stop.leave is not None:
+            stop.leave()
+            tell("stopping: what was submitted goes on at the provider; the same command with --resume takes it up")
+        else:
+            tell("stopping: waiting for the answers that are on their way; once more to drop them")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

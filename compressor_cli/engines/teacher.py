@@ -8,8 +8,13 @@ import time
 
 from compressor_cli import __version__
 from compressor_cli.chat import Chat, Note
+from compressor_cli.chat.batch import BatchChat
+from compressor_cli.chat.batch_meter import BatchMeter
+from compressor_cli.chat.batch_service import BatchService
+from compressor_cli.chat.batches import Batches
+from compressor_cli.chat.cache import ReplyCache
 from compressor_cli.chat.clients import Limiters, open_chat
-from compressor_cli.chat.metered import Metered
+from compressor_cli.chat.metered import Metered, price_of
 from compressor_cli.core.prices import Prices
 from compressor_cli.core.seeds import CLOSE, OPEN
 from compressor_cli.core.spend import Ledger
@@ -48,13 +53,36 @@ class EmbeddedTeacher:
 
 
 def open_teacher(
-    name: str, settings: Settings, ledger: Ledger, prices: Prices, *, command: str, note: Note, limiters: Limiters
+    name: str,
+    settings: Settings,
+    ledger: Ledger,
+    prices: Prices,
+    *,
+    command: str,
+    note: Note,
+    limiters: Limiters,
+    batches: Batches | None = None,
 ) -> Chat:
-    """A model by its name, with its retries, its cache, its fallback and its price; or the embedded engine."""
+    """A model by its name, with its retries, its cache, its fallback and its price; or the embedded engine.
+
+    With `batches`, which is for few providers, requests go there at the lower price.
+    """
+    free = settings.spend.allow_unpriced
 
     def meter(chat: Chat) -> Chat:
-        return Metered(chat, ledger, prices, command=command, allow_unpriced=settings.spend.allow_unpriced)
+        return Metered(chat, ledger, prices, command=command, allow_unpriced=free)
+
+    def batch(service: BatchService, cache: ReplyCache | None) -> Chat:
+        assert batches is not None
+        price = price_of(service.name, ledger, prices, allow_unpriced=free)
+        return BatchChat(service, batches, BatchMeter(ledger, price, command=command), settings.chat, note, cache)
 
     return open_chat(
-        name, settings.chat, note, meter=meter, limiters=limiters, others={NAME: lambda rest: EmbeddedTeacher()}
+        name,
+        settings.chat,
+        note,
+        meter=meter,
+        limiters=limiters,
+        others={NAME: lambda rest: EmbeddedTeacher()},
+        batch=None if batches is None else batch,
     )
