@@ -9,8 +9,10 @@ import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 from compressor_cli.cli.spending import (
+    MOST_AT_ONCE,
     AllowUnpricedOption,
     BaseUrlOption,
+    BatchOption,
     BudgetOption,
     ConcurrencyOption,
     FallbackOption,
@@ -51,6 +53,7 @@ def generate_command(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds rows.")] = False,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again for rows that failed.")] = False,
+    batch: BatchOption = False,
     concurrency: ConcurrencyOption = None,
     fallback: FallbackOption = None,
     base_url: BaseUrlOption = None,
@@ -82,12 +85,18 @@ def generate_command(
     corpus = read_corpus(input) if input else []
     name = model or plan.recipe.model
     if dry_run:
-        found = estimate_run(plan, corpus, name, output, settings.chat, settings.spend, limit=limit, note=say)
+        found = estimate_run(
+            plan, corpus, name, output, settings.chat, settings.spend, limit=limit, note=say, batch=batch
+        )
         _print_estimates(found, as_json)
         return
     with (
         rows_progress("generating") as on_event,
-        opened_chats([name], settings, output, command="generate", on_event=on_event) as (chats, _),
+        opened_chats([name], settings, output, command="generate", on_event=on_event, batch=batch) as (
+            chats,
+            _,
+            batches,
+        ),
     ):
         summary = generate(
             plan,
@@ -97,7 +106,8 @@ def generate_command(
             limit=limit,
             resume=resume,
             retry_errors=retry_errors,
-            concurrency=settings.chat.concurrency,
+            concurrency=MOST_AT_ONCE if batches else settings.chat.concurrency,
+            leave=batches.detach if batches else None,
             on_event=on_event,
         )
     _print_summary(summary, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from compressor_cli.errors import PartialError, QuotaError, SccError
 
 if TYPE_CHECKING:
     from compressor_cli.chat import Chat
+    from compressor_cli.chat.batches import Batches
     from compressor_cli.core.spend import Ledger
     from compressor_cli.settings import Settings
 
@@ -44,14 +45,21 @@ AllowUnpricedOption = Annotated[
 LedgerOption = Annotated[
     Path | None, typer.Option(help="File of costs; costs.jsonl beside the output if absent.", show_default=False)
 ]
+BatchOption = Annotated[
+    bool,
+    typer.Option("--batch", help="Ask in batches of Anthropic or OpenAI: at a lower price, within a day."),
+]
+MOST_AT_ONCE = 50_000  # rows that are asked for at once in batches
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 @contextmanager
 def opened_chats(
-    names: Sequence[str], settings: Settings, output: Path, *, command: str, on_event: OnEvent
-) -> Iterator[tuple[dict[str, Chat], Ledger]]:
-    """Models by name, all under one ledger."""
+    names: Sequence[str], settings: Settings, output: Path, *, command: str, on_event: OnEvent, batch: bool = False
+) -> Iterator[tuple[dict[str, Chat], Ledger, Batches | None]]:
+    """Models by name, all under one ledger, and the batches of this output if it is asked for in batches."""
+    from compressor_cli.chat.batches import Batches, refuse_open
+    from compressor_cli.core.batches import batches_path
     from compressor_cli.core.prices import load_prices, nano
     from compressor_cli.core.spend import LEDGER, Ledger
     from compressor_cli.engines.teacher import open_teacher
@@ -63,13 +71,20 @@ def opened_chats(
     def note(message: str) -> None:
         on_event({"message": message})
 
-    with Ledger(spend.ledger or output.parent / LEDGER, budget=budget, on_event=on_event) as ledger:
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(spend.ledger or output.parent / LEDGER, budget=budget, on_event=on_event))
+        batches = stack.enter_context(Batches(batches_path(output))) if batch else None
+        if batches is None:
+            refuse_open(batches_path(output))
         yield (
             {
-                name: open_teacher(name, settings, ledger, prices, command=command, note=note, limiters=limiters)
+                name: open_teacher(
+                    name, settings, ledger, prices, command=command, note=note, limiters=limiters, batches=batches
+                )
                 for name in dict.fromkeys(names)
             },
             ledger,
+            batches,
         )
 
 

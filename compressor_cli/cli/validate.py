@@ -9,8 +9,10 @@ import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 from compressor_cli.cli.spending import (
+    MOST_AT_ONCE,
     AllowUnpricedOption,
     BaseUrlOption,
+    BatchOption,
     BudgetOption,
     ConcurrencyOption,
     FallbackOption,
@@ -60,6 +62,7 @@ def validate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds verdicts.")] = False,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Judge again the pairs that failed.")] = False,
+    batch: BatchOption = False,
     concurrency: ConcurrencyOption = None,
     fallback: FallbackOption = None,
     base_url: BaseUrlOption = None,
@@ -91,6 +94,8 @@ def validate(
     chat_flags = {"fallback": fallback, "concurrency": concurrency, "base_url": base_url, "no_cache": no_cache}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
     settings = load_settings(config, validation=given, chat=chat_flags, spend=spend_flags)
+    if offline and batch:
+        raise UsageError("--offline asks no model, so there is nothing for --batch")
     names = () if offline else settings.validation.models
     if not names and not offline:
         raise UsageError("no --models are named", hint="--offline takes free checks and local metrics only")
@@ -99,7 +104,11 @@ def validate(
     every = [*names, *([referee] if referee else [])]
     with (
         rows_progress("validating") as on_event,
-        opened_chats(every, settings, target, command="validate", on_event=on_event) as (chats, _),
+        opened_chats(every, settings, target, command="validate", on_event=on_event, batch=batch) as (
+            chats,
+            _,
+            batches,
+        ),
     ):
         summary = run(
             settings.validation,
@@ -111,7 +120,8 @@ def validate(
             limit=limit,
             resume=resume,
             retry_errors=retry_errors,
-            concurrency=settings.chat.concurrency,
+            concurrency=MOST_AT_ONCE if batches else settings.chat.concurrency,
+            leave=batches.detach if batches else None,
             on_event=on_event,
         )
     if as_json:

@@ -30,6 +30,7 @@ def estimate_run(
     *,
     limit: int | None,
     note: Note,
+    batch: bool = False,
 ) -> list[JobEstimate]:
     """For each job. Rows that `target` holds already are not asked for again."""
     there: dict[str, dict[str, Any]] = {row["key"]: row for row in read_rows(target)} if target.exists() else {}
@@ -52,6 +53,7 @@ def estimate_run(
                 is_there=there.__contains__,
                 is_cached=is_cached,
                 limit=limit,
+                batch=batch,
             )
             for job in plan.jobs
         ]

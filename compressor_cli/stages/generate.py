@@ -17,7 +17,7 @@ from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds
 from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.core.workers import Workers
 from compressor_cli.engines.acceptance import judge
-from compressor_cli.errors import ChatError, QuotaError, SccError, SpendCapError, UsageError
+from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.records import ChatReply
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -109,10 +109,12 @@ def generate(
     resume: bool = False,
     retry_errors: bool = False,
     concurrency: int = 8,
+    leave: Callable[[], None] | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> GenerateSummary:
     """Ask for rows until each job has its target of accepted ones, or its source is exhausted.
 
+    `leave`, where given, ends the waiting for replies when a signal comes.
     Raises UsageError for what is wrong with every row; what is wrong with one stands in that row.
     """
     recipe = plan.recipe
@@ -124,7 +126,8 @@ def generate(
         if journal.repaired:
             on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
         run = _Run(plan, corpus, chat, journal, workers, limit=limit, retry_errors=retry_errors, on_event=on_event)
-        asyncio.run(run.drive(concurrency))
+        run.stop.leave = leave
+        asyncio.run(run.drive(min(concurrency, limit or total)))
         if isinstance(run.stop.reason, UsageError):
             raise run.stop.reason
         return GenerateSummary(target, run.tallies(), run.already_there, journal.repaired, run.stop.reason)
@@ -258,7 +261,7 @@ class _Run:
         base = _base(seed, self.chat.name)
         try:
             reply = await self.chat.ask(seed.request)
-        except (QuotaError, SpendCapError, UsageError) as exc:
+        except (DetachedError, QuotaError, SpendCapError, UsageError) as exc:
             self.stop.ask(exc)
             return None
         except ChatError as exc:

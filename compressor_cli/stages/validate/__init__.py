@@ -16,7 +16,7 @@ from compressor_cli.core.files import atomic_writer
 from compressor_cli.core.jsonl import Journal, dump_row, read_rows
 from compressor_cli.core.similarity import CHARACTERS, Similarity
 from compressor_cli.core.stopping import Stop, drive
-from compressor_cli.errors import ChatError, QuotaError, SccError, SpendCapError, UsageError
+from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.settings import ValidationSettings
 from compressor_cli.stages.validate.pairs import Pair, read_gold, read_pairs
 from compressor_cli.stages.validate.reliability import Reliability, reliability
@@ -72,10 +72,12 @@ def validate(
     resume: bool = False,
     retry_errors: bool = False,
     concurrency: int = 8,
+    leave: Callable[[], None] | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> ValidateSummary:
     """Without `chats`, free checks and local metrics decide. `accepted.jsonl`, `rejected.jsonl` stand beside `target`.
 
+    `leave`, where given, ends the waiting for replies when a signal comes.
     Raises UsageError for what is wrong with every pair; what is wrong with one stands in its verdict.
     """
     pairs, refused = read_pairs(pairs_file)
@@ -94,7 +96,8 @@ def validate(
         if journal.repaired:
             on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
         run = _Run(Court(settings, chats, judge, similarity), journal, on_event)
-        asyncio.run(run.drive(pairs[:limit], concurrency, retry_errors))
+        run.stop.leave = leave
+        asyncio.run(run.drive(pairs[:limit], min(concurrency, len(pairs)), retry_errors))
         if isinstance(run.stop.reason, UsageError):
             raise run.stop.reason
         return _summary(run, pairs[:limit], refused, labels)
@@ -133,7 +136,7 @@ class _Run:
         base = {"key": pair.key, "id": pair.id, "domain": pair.domain, "teacher": pair.teacher}
         try:
             row = {**base, **await self.court.verdict(pair)}
-        except (QuotaError, SpendCapError, UsageError) as exc:
+        except (DetachedError, QuotaError, SpendCapError, UsageError) as exc:
             self.stop.ask(exc)
             return
         except ChatError as exc:
