@@ -5,6 +5,7 @@ desk.seconds = 0.5                                     how long a batch takes
 desk.fate = lambda custom_id, body: "expired"          what becomes of a request; "succeeded" if nothing is said
 desk.status = "cancelled"                              of an OpenAI batch that has ended, once
 desk.refusal = [{"code": ..., "message": ..., "line": 1}]   the next OpenAI batch fails with these errors
+    desk.torn = lambda data: data[:9]     what is sent of the next results
 desk.batches                                           what was submitted
 """
 
@@ -63,6 +64,7 @@ class Desk:
         self.fate: Callable[[str, Json], str] = lambda custom_id, body: "succeeded"
         self.status: str | None = None
         self.refusal: list[Json] | None = None
+        self.torn: Callable[[bytes], bytes] | None = None
 
     @property
     def submitted(self) -> list[Json]:
@@ -78,6 +80,10 @@ class Desk:
         batch = Batch(f"{provider}_batch_{number}", provider, number, bodies, time.monotonic() + self.seconds)
         self.batches[batch.id] = batch
         return batch
+
+    def sent(self, data: bytes) -> bytes:
+        torn, self.torn = self.torn, None
+        return torn(data) if torn else data
 
     def find(self, name: str) -> Batch:
         if name not in self.batches:
@@ -166,7 +172,7 @@ def anthropic_results(server: ProviderServer, request: Request) -> bytes:
     batch = desk_of(server).find(_part(request, r"/v1/messages/batches/([^/?]+)"))
     if not batch.ended:
         raise Refusal(404, "no results yet")
-    return _jsonl(list(batch.rows.values()))
+    return desk_of(server).sent(_jsonl(list(batch.rows.values())))
 
 
 # --- OpenAI
@@ -254,7 +260,8 @@ def openai_retrieve(server: ProviderServer, request: Request) -> Json:
 
 
 def openai_content(server: ProviderServer, request: Request) -> bytes:
-    return desk_of(server).files[_part(request, r"/v1/files/([^/]+)/content")]
+    desk = desk_of(server)
+    return desk.sent(desk.files[_part(request, r"/v1/files/([^/]+)/content")])
 
 
 ENDPOINTS += [

@@ -336,6 +336,35 @@ def test_results_that_break_off_are_read_again(provider: str, server: ProviderSe
 
 
 @every
+@pytest.mark.parametrize("cut", [lambda data: data[: len(data) // 2], lambda data: data[: data.find(b"\n") + 1]])
+def test_results_that_are_not_whole_are_read_again(
+    provider: str, cut: Callable[[bytes], bytes], desk: Desk, work: Path
+) -> None:
+    desk.torn = cut
+    run = Run(work, provider)
+    assert run.texts(*range(5)) == answers(*range(5))
+    assert desk.torn is None and len(desk.batches) == 1 and run.settled() == run.truth(desk)
+
+
+@every
+def test_a_result_of_another_form_is_charged_and_fails_its_row(provider: str, desk: Desk, work: Path) -> None:
+    name = b'"output_tokens"' if provider == "anthropic" else b'"completion_tokens"'
+    desk.torn = lambda data: data.replace(name, b'"tokens"', 1)
+    run = Run(work, provider)
+    told_all = run.texts(1, 2, 3)
+    assert sorted(told_all) == sorted(["UnavailableError", *answers(1, 2)]) and len(desk.batches) == 1
+    events, _ = read_events(run.ledger_path)
+    assert [event["event"] for event in events].count("settle") == 2, "the third one stays counted as spent"
+
+
+@every
+def test_separators_of_lines_within_an_answer(provider: str, server: ProviderServer, desk: Desk, work: Path) -> None:
+    server.answer = lambda request: "one\u2028two\x85three\u2029"
+    (reply,) = Run(work, provider).ask(request(1))
+    assert told(reply) == "one\u2028two\x85three\u2029"
+
+
+@every
 def test_an_exhausted_quota_stops_at_once(provider: str, server: ProviderServer, desk: Desk, work: Path) -> None:
     error = {"type": "error", "error": {"type": "billing_error", "message": "no credit"}}
     if provider == "openai":

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from compressor_cli.chat import Note
+from compressor_cli.chat import Note, once
 from compressor_cli.chat.batch_control import BatchControl
 from compressor_cli.chat.batch_meter import BatchMeter, charged
 from compressor_cli.chat.batch_service import BatchService, Outcome
@@ -70,9 +70,9 @@ class BatchChat:
     ) -> None:
         self.name = service.name
         self._service, self._batches, self._meter = service, batches, meter
-        self._settings, self._note, self._cache = settings, note, cache
+        self._settings, self._note, self._cache = settings, once(note), cache
         self._journal = batches.journal
-        self._control = BatchControl(service, batches.journal, settings, note)
+        self._control = BatchControl(service, batches.journal, settings, self._note)
         self._entries: dict[str, _Entry] = {}  # asked for, or in a batch, and without an outcome
         self._ready: dict[str, ChatReply | Exception] = {}  # outcomes that nobody has asked for yet
         self._lost: dict[str, Exception] = {}  # those of a batch that may have been submitted

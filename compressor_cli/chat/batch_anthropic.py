@@ -14,8 +14,8 @@ from compressor_cli.records import ChatRequest
 
 _CLOCKS = timedelta(minutes=10)  # how far those of this machine and the provider may be apart
 _STATUSES = {"invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-             "not_found_error": 404, "rate_limit_error": 429, "timeout_error": 504, "overloaded_error": 529,
-             "api_error": 500}  # fmt: skip
+             "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500,
+             "timeout_error": 504, "overloaded_error": 529}  # fmt: skip
 
 
 class AnthropicBatches:

@@ -73,6 +73,13 @@ def service_of(name: str, settings: ChatSettings, *, needs_key: bool = True) -> 
     return Service(provider, model, url, key, variable, settings.timeout)
 
 
+def need_batches(name: str) -> None:
+    """Raises UsageError for a model whose provider has none here."""
+    if name.partition(":")[0] not in BATCHES:
+        forms = " and ".join(f"{known}:MODEL" for known in BATCHES)
+        raise UsageError(f"{name}: no batches", hint=f"--batch is for {forms}")
+
+
 def open_cache(settings: ChatSettings, note: Note) -> ReplyCache | None:
     if settings.no_cache:
         return None
@@ -105,12 +112,9 @@ def _opener(
 
 
 def _batch_opener(name: str, settings: ChatSettings, note: Note, batch: Batcher) -> Callable[[], Chat]:
-    provider = name.partition(":")[0]
-    if provider not in BATCHES:
-        forms = " and ".join(f"{known}:MODEL" for known in BATCHES)
-        raise UsageError(f"{name}: no batches", hint=f"--batch is for {forms}")
+    need_batches(name)
     service = service_of(name, settings)
-    _need(PACKAGES[provider])
+    _need(PACKAGES[service.provider])
 
     def opened() -> Chat:
         cache = open_cache(settings, note)

@@ -9,7 +9,6 @@ import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 from compressor_cli.cli.spending import (
-    MOST_AT_ONCE,
     AllowUnpricedOption,
     BaseUrlOption,
     BatchOption,
@@ -23,6 +22,7 @@ from compressor_cli.cli.spending import (
     finish,
     opened_chats,
     print_table,
+    rows_at_once,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def generate_command(
     chat_flags = {"fallback": fallback or plan.recipe.fallback, "concurrency": concurrency, "base_url": base_url}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
     settings = load_settings(config, chat={**chat_flags, "no_cache": no_cache}, spend=spend_flags)
+    at_once = rows_at_once(settings, concurrency, batch=batch)
     corpus = read_corpus(input) if input else []
     name = model or plan.recipe.model
     if dry_run:
@@ -106,7 +107,7 @@ def generate_command(
             limit=limit,
             resume=resume,
             retry_errors=retry_errors,
-            concurrency=MOST_AT_ONCE if batches else settings.chat.concurrency,
+            concurrency=at_once,
             leave=batches.detach if batches else None,
             on_event=on_event,
         )

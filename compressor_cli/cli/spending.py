@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compressor_cli.errors import PartialError, QuotaError, SccError
+from compressor_cli.errors import PartialError, QuotaError, SccError, UsageError
 
 if TYPE_CHECKING:
     from compressor_cli.chat import Chat
@@ -49,8 +49,15 @@ BatchOption = Annotated[
     bool,
     typer.Option("--batch", help="Ask in batches of Anthropic or OpenAI: at a lower price, within a day."),
 ]
-MOST_AT_ONCE = 50_000  # rows that are asked for at once in batches
+MOST_AT_ONCE = 50_000  # rows, in batches
 OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+def rows_at_once(settings: Settings, concurrency: int | None, *, batch: bool) -> int:
+    """`concurrency` is that of the command line. Raises UsageError where batches leave no meaning to it."""
+    if batch and concurrency is not None:
+        raise UsageError("--concurrency says nothing with --batch, which asks for all rows at once")
+    return MOST_AT_ONCE if batch else settings.chat.concurrency
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 from compressor_cli.cli.spending import (
-    MOST_AT_ONCE,
     AllowUnpricedOption,
     BaseUrlOption,
     BatchOption,
@@ -22,6 +21,7 @@ from compressor_cli.cli.spending import (
     cost_cell,
     finish,
     opened_chats,
+    rows_at_once,
 )
 from compressor_cli.errors import UsageError
 
@@ -94,6 +94,7 @@ def validate(
     chat_flags = {"fallback": fallback, "concurrency": concurrency, "base_url": base_url, "no_cache": no_cache}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
     settings = load_settings(config, validation=given, chat=chat_flags, spend=spend_flags)
+    at_once = rows_at_once(settings, concurrency, batch=batch)
     if offline and batch:
         raise UsageError("--offline asks no model, so there is nothing for --batch")
     names = () if offline else settings.validation.models
@@ -120,7 +121,7 @@ def validate(
             limit=limit,
             resume=resume,
             retry_errors=retry_errors,
-            concurrency=MOST_AT_ONCE if batches else settings.chat.concurrency,
+            concurrency=at_once,
             leave=batches.detach if batches else None,
             on_event=on_event,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from compressor_cli.chat import Note
 from compressor_cli.chat.cache import cache_key
-from compressor_cli.chat.clients import open_cache, service_of
+from compressor_cli.chat.clients import need_batches, open_cache, service_of
 from compressor_cli.core.estimates import JobEstimate, estimate
 from compressor_cli.core.jsonl import read_rows
 from compressor_cli.core.prices import load_prices
@@ -33,6 +33,8 @@ def estimate_run(
     batch: bool = False,
 ) -> list[JobEstimate]:
     """For each job. Rows that `target` holds already are not asked for again."""
+    if batch:
+        need_batches(model)
     there: dict[str, dict[str, Any]] = {row["key"]: row for row in read_rows(target)} if target.exists() else {}
     price = load_prices(spend.prices).find(model)
     cache = None if model == NAME else open_cache(chat, note)

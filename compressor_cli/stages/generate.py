@@ -225,10 +225,13 @@ class _Run:
         if row is not None:  # else stopped: it stays pending
             source.in_flight -= 1
             source.accepted += self._append(row)
-        self.changed.set()
 
     async def _next(self) -> Seed | None:
-        """None when nothing will be left to ask for, whatever those in flight come to."""
+        """None when nothing will be left to ask for, whatever those in flight come to.
+
+        Whoever finished a row takes what it left to be asked for, so that those who wait wake at the end only: there
+        can be tens of thousands.
+        """
         while not self.stop.asked:
             if (seed := self._draw()) is not None:
                 self.sources[seed.job.name].in_flight += 1
