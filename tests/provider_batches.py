@@ -5,6 +5,7 @@ desk.seconds = 0.5                                     how long a batch takes
 desk.fate = lambda custom_id, body: "expired"          what becomes of a request; "succeeded" if nothing is said
 desk.status = "cancelled"                              of an OpenAI batch that has ended, once
 desk.refusal = [{"code": ..., "message": ..., "line": 1}]   the next OpenAI batch fails with these errors
+desk.late = 0.05                                       seconds until a batch shows in lists
     desk.torn = lambda data: data[:9]     what is sent of the next results
 desk.batches                                           what was submitted
 """
@@ -64,6 +65,7 @@ class Desk:
         self.fate: Callable[[str, Json], str] = lambda custom_id, body: "succeeded"
         self.status: str | None = None
         self.refusal: list[Json] | None = None
+        self.late = 0.0
         self.torn: Callable[[bytes], bytes] | None = None
 
     @property
@@ -80,6 +82,11 @@ class Desk:
         batch = Batch(f"{provider}_batch_{number}", provider, number, bodies, time.monotonic() + self.seconds)
         self.batches[batch.id] = batch
         return batch
+
+    def listed(self, provider: str) -> list[Batch]:
+        """The newest first."""
+        every = [one for one in self.batches.values() if one.provider == provider]
+        return [one for one in reversed(every) if (datetime.now(UTC) - one.created).total_seconds() >= self.late]
 
     def sent(self, data: bytes) -> bytes:
         torn, self.torn = self.torn, None
@@ -159,8 +166,7 @@ def _anthropic_batch(server: ProviderServer, batch: Batch) -> Json:
 
 
 def anthropic_list(server: ProviderServer, request: Request) -> Json:
-    every = [one for one in reversed(desk_of(server).batches.values()) if one.provider == "anthropic"]
-    data = [_anthropic_batch(server, one) for one in every]
+    data = [_anthropic_batch(server, one) for one in desk_of(server).listed("anthropic")]
     return {"data": data, "has_more": False, "first_id": None, "last_id": None}
 
 
@@ -251,8 +257,8 @@ def _openai_batch(server: ProviderServer, batch: Batch) -> Json:
 
 
 def openai_list(server: ProviderServer, request: Request) -> Json:
-    every = [one for one in reversed(desk_of(server).batches.values()) if one.provider == "openai"]
-    return {"object": "list", "data": [_openai_batch(server, one) for one in every], "has_more": False}
+    data = [_openai_batch(server, one) for one in desk_of(server).listed("openai")]
+    return {"object": "list", "data": data, "has_more": False}
 
 
 def openai_retrieve(server: ProviderServer, request: Request) -> Json:

@@ -16,7 +16,7 @@ from provider_server import KEY, ProviderServer, Reply, serving
 from compressor_cli.chat import Chat
 from compressor_cli.chat.batch_control import BatchControl
 from compressor_cli.chat.batches import Batches, refuse_open
-from compressor_cli.core.batches import BatchJournal
+from compressor_cli.core.batches import Batch, BatchJournal
 from compressor_cli.core.prices import NANO, load_prices, nano
 from compressor_cli.core.spend import Ledger, read_events
 from compressor_cli.engines.teacher import open_teacher
@@ -35,7 +35,7 @@ from compressor_cli.settings import ChatSettings, Settings, SpendSettings
 MODELS = {"anthropic": "anthropic:claude-haiku-4-5", "openai": "openai:gpt-4.1"}
 CREATE = {"anthropic": "/v1/messages/batches", "openai": "/v1/batches"}
 every = pytest.mark.parametrize("provider", MODELS)
-QUICK = {"batch_wait": 0.05, "batch_poll": 0.02, "batch_poll_most": 0.05, "batch_grace": 0.1, "timeout": 5.0}
+QUICK = {"batch_wait": 0.05, "batch_poll": 0.02, "batch_poll_most": 0.05, "batch_grace": 0.2, "timeout": 5.0}
 
 
 @pytest.fixture
@@ -315,9 +315,11 @@ def test_an_outage_does_not_end_the_waiting(provider: str, server: ProviderServe
 
 
 @every
+@pytest.mark.parametrize("late", [0.0, 0.15])
 def test_a_batch_whose_confirmation_is_lost_is_not_submitted_twice(
-    provider: str, server: ProviderServer, desk: Desk, work: Path
+    provider: str, late: float, server: ProviderServer, desk: Desk, work: Path
 ) -> None:
+    desk.late = late
     server.lost.append(f"POST {CREATE[provider]}")
     run = Run(work, provider)
     assert run.texts(1, 2, 3) == answers(1, 2, 3)
@@ -528,6 +530,41 @@ def test_killed_at_each_step(
 
 
 @every
+def test_killed_with_replies_in_hand_that_are_in_no_file_yet(provider: str, desk: Desk, work: Path) -> None:
+    async def dies(chat: Chat) -> None:
+        await asyncio.gather(chat.ask(request(1)), chat.ask(request(2)))
+        raise Killed
+
+    with pytest.raises(Killed):
+        Run(work, provider, no_cache=True).do(dies)
+    run = Run(work, provider, no_cache=True)
+    assert run.texts(1, 2) == answers(1, 2)
+    assert len(desk.submitted) == 2 and run.settled() == run.truth(desk)
+
+
+@every
+def test_attempts_are_counted_over_kills(
+    provider: str, desk: Desk, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.fate = lambda custom_id, body: "expired"
+    original = BatchJournal.submitted
+
+    def dies_at_the_second(journal: BatchJournal, batch: Batch, name: str) -> None:
+        original(journal, batch, name)
+        if len(desk.batches) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchJournal, "submitted", dies_at_the_second)
+        with pytest.raises(Killed):
+            Run(work, provider, batch_attempts=2).ask(request(1))
+    run = Run(work, provider, batch_attempts=2)
+    (error,) = run.ask(request(1))
+    assert isinstance(error, UnavailableError) and "(2 batches)" in str(error)
+    assert len(desk.batches) == 2 and run.settled() == 0
+
+
+@every
 def test_killed_before_the_post(provider: str, desk: Desk, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def dies(*_: object) -> str:
         raise Killed
@@ -536,7 +573,7 @@ def test_killed_before_the_post(provider: str, desk: Desk, work: Path, monkeypat
         patched.setattr(BatchControl, "post", dies)
         with pytest.raises(Killed):
             Run(work, provider).ask(request(1), request(2))
-    run = Run(work, provider)
+    run = Run(work, provider, batch_attempts=1)
     assert run.texts(1, 2) == answers(1, 2)
     assert len(desk.submitted) == 2 and run.settled() == run.truth(desk)
 
@@ -554,9 +591,17 @@ def test_a_batch_of_somebody_else_with_as_many_requests_is_known_as_such(
     other = work / "other"
     other.mkdir()
     assert Run(other, "anthropic").texts(8, 9) == answers(8, 9)
-    run = Run(work, "anthropic")
+    desk.seconds = 3600
+    stopped(Run(work / "third", "anthropic"), desk, 5, 6, 7)
+    desk.seconds = 0
+    run = Run(work, "anthropic", batch_attempts=1)
     assert run.texts(1, 2) == answers(1, 2)
-    assert len(desk.batches) == 2 and run.settled() == run.truth(desk) - Run(other, "anthropic").settled()
+    third = desk.batches.pop("anthropic_batch_2")
+    assert (
+        len(third.bodies) == 3
+        and len(desk.batches) == 2
+        and run.settled() == run.truth(desk) - Run(other, "anthropic").settled()
+    )
 
 
 def test_a_torn_line_and_a_strange_one(desk: Desk, work: Path) -> None:

@@ -376,8 +376,6 @@ class BatchChat:
                 if self._cache is not None:
                     self._cache.keep(key, result)
                 lost += self._cache is None or self._cache.find(key) is None
-        if self._cache is not None:
-            self._cache.flush()
         if lost:
             self._note(f"{self.name}: {lost:,} answers of batches were not asked for any more and are not kept")
 
