@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
+from compressor_cli.core.domains import closes_fence
+
 # Also behind the mark of a quote or of a list item; a back-tick behind the opening makes it inline code.
-_FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
+FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?=\S)")
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
 _QUOTE = re.compile(r"^\s*(?:>\s?)+(?=\S)")
@@ -221,7 +223,7 @@ def _front_matter(raw: Sequence[str]) -> int:
 def _fixed_end(raw: Sequence[str], at: int, lines: list[Line]) -> tuple[int, Literal["fence", "table"] | None]:
     """Where the fixed lines that begin at `at` end; `at` itself where none do."""
     line = raw[at]
-    fence = _FENCE.match(line)
+    fence = FENCE.match(line)
     if fence:
         quote = fence.group(1).strip()
         return _fence_end(raw, at, quote, fence.group(2)), None if quote else "fence"
@@ -250,7 +252,7 @@ def _fence_end(raw: Sequence[str], at: int, quote: str, mark: str) -> int:
             if not inner.startswith(">"):
                 return i
             inner = inner.lstrip("> \t")
-        if inner.startswith(mark) and not inner.strip(mark[0]):
+        if closes_fence(inner, mark):
             return i + 1
     return len(raw)
 

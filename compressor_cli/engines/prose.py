@@ -56,8 +56,7 @@ def compress_prose(
     document = parse(text)
     warnings = [] if options.engine == "prose" else _fix_foreign_lines(document)
     total = count(text)
-    blocks, notes = fit_blocks(document, options, None if budget is None else budget / total, count)
-    warnings += notes
+    blocks = fit_blocks(document, options, None if budget is None else budget / total, count)
     nothing = np.zeros(len(document.units), dtype=bool)
     fixed = count(render(document, nothing.tolist(), marker=options.omission_marker))
     given = budget is not None

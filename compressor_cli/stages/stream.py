@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from compressor_cli.core.domains import FENCE, detect_domain
+from compressor_cli.core.domains import FENCE, closes_fence, detect_domain
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.compress import compress
 from compressor_cli.engines.options import Options
@@ -140,7 +140,7 @@ def _cut(buffer: str, code: bool) -> int:
         mark = FENCE.match(line)
         if mark and not fence:
             fence = mark.group(1)
-        elif mark and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+        elif mark and closes_fence(line, fence):
             fence = ""
         if not fence and at <= _MOST:
             line_end = at
