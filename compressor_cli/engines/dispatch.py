@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import PurePath
 
 from compressor_cli.core.domains import Domain, detect_domain
 from compressor_cli.core.facts import check_facts
+from compressor_cli.core.log_lines import are_events
 from compressor_cli.core.tokens import TokenCounter
 from compressor_cli.engines.code import LANGUAGES, LEVELS, CodeResult, compress_code, language_of
 from compressor_cli.engines.code_languages import by_extension
-from compressor_cli.engines.logs import MARK, fold_logs
+from compressor_cli.engines.logs import MARK, Folded, fold_logs
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.pins import split_pinned
 from compressor_cli.engines.scorer import model_folder
@@ -221,35 +224,74 @@ def _left_alone(text: str, found: Domain, budget: int | None, count: Callable[[s
 
 
 def _prose(text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool) -> Outcome:
+    """The first reading that fits the budget, of those that lose the least."""
     from compressor_cli.engines.prose import compress_prose
     from compressor_cli.engines.scorer import EMBEDDED, load_scorer
 
-    folded = fold_logs(text)
-    notes: tuple[str, ...] = ()
-    if folded.lines:
-        notes = (f"{folded.lines} repeated lines are folded",)
-        options = replace(options, protect_pattern=(*options.protect_pattern, f"(?m){MARK.pattern}"))
+    aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
+    refused: list[BudgetTooSmallError] = []
+    for read in _readings(text, options, budget):
+        folded, notes = read.folded, (read.folded.note,) if read.folded.note else ()
         size = counter.count(folded.text)
-        aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
-        if size <= aim:
+        if notes and size <= aim:
             return Outcome("logs", folded.text, notes, aim)
-    scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
-    result = compress_prose(
-        folded.text, options, share=DEFAULT_RATE, budget=budget, count=counter.count, scorer=scorer, pinned=pinned
-    )
-    notes = (*notes, *result.warnings)
-    if result.compressed == text:
-        return Outcome("none", text, notes or ("nothing to gain: left as it is",), result.budget)
-    blocks = _in_the_input(result.blocks, folded.text, text) if folded.lines else result.blocks
-    return Outcome("prose", result.compressed, notes, result.budget, blocks=blocks)
+        if read.options is None:
+            continue
+        scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
+        share = min(aim / size, 1.0) if notes else DEFAULT_RATE
+        try:
+            result = compress_prose(
+                folded.text, read.options, share=share, budget=budget, count=counter.count, scorer=scorer,
+                pinned=pinned, events=folded.events if read.whole_events else (),
+            )  # fmt: skip
+        except BudgetTooSmallError as exc:
+            refused.append(exc)
+            continue
+        gone = folded.left_out(result.compressed) if read.whole_events else ""
+        notes = (*notes, *filter(None, [gone]), *result.warnings)
+        if result.compressed == text:
+            return Outcome("none", text, notes or ("nothing to gain: left as it is",), result.budget)
+        blocks = _in_the_input(result.blocks, folded, text) if folded.lines else result.blocks
+        engine = "logs" if read.whole_events and are_events(text.split("\n")) else "prose"
+        return Outcome(engine, result.compressed, notes, result.budget, blocks=blocks)
+    raise min(refused, key=lambda exc: exc.tokens_needed)
 
 
-def _in_the_input(blocks: tuple[Block, ...], folded: str, text: str) -> tuple[Block, ...]:
+@dataclass(frozen=True)
+class _Reading:
+    """A text with its logs folded one way, and the options under which the rest is found; None: nothing else goes."""
+
+    folded: Folded
+    options: Options | None
+    whole_events: bool = False
+
+
+def _readings(text: str, options: Options, budget: int | None) -> tuple[_Reading, ...]:
+    """Times that are protected go where the default rate or the budget cannot be met with all of them, and before
+    anything goes that only --allow-loss gives up. --engine prose takes words out of log lines; their marks stay."""
+    listed = fold_logs(text, times=True)
+    if not listed.rows:
+        return (_Reading(listed, options),)
+    short = fold_logs(text, times=False)
+    whole = options.engine != "prose"
+    if not whole:
+        options = replace(options, protect_pattern=(*options.protect_pattern, f"(?m){MARK.pattern}"))
+    strict = replace(options, allow_loss=False)
+    if "numbers" not in options.kinds:
+        return _Reading(listed, None), _Reading(short, options, whole)
+    if budget is None:
+        return _Reading(listed, None), _Reading(short, None), _Reading(listed, strict, whole)
+    shorter = [_Reading(short, strict, whole)] if short.text != listed.text else []
+    return _Reading(listed, strict, whole), *shorter, *([_Reading(short, options, whole)] if options.allow_loss else [])
+
+
+def _in_the_input(blocks: tuple[Block, ...], folded: Folded, text: str) -> tuple[Block, ...]:
     """Lines that were folded away had moved what stands behind them."""
-    placed, at = [], 0
-    for block in blocks:
-        source = folded[block.start : block.end]
-        at = text.find(source, at)
-        placed.append(replace(block, start=at, end=at + len(source)))
-        at += len(source)
-    return tuple(placed)
+    sources = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    begins = [0, *accumulate(len(row.text) + 1 for row in folded.rows)]
+
+    def place(at: int) -> int:
+        n = bisect_right(begins, at) - 1
+        return sources[folded.rows[n].at] + at - begins[n]
+
+    return tuple(replace(b, start=place(b.start or 0), end=place((b.end or 1) - 1) + 1) for b in blocks)

@@ -5,7 +5,7 @@ Fences and tables of a document go to engines of their own (`engines.blocks`), a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +47,15 @@ def compress_prose(
     count: Callable[[str], int],
     scorer: Scorer,
     pinned: bool = False,
+    events: Collection[tuple[int, int]] = (),
 ) -> ProseResult:
     """`budget` in tokens is hard; with None, fixed parts are kept and `share` is taken of the rest.
 
-    `pinned`: the text stands between parts that stay, so that nothing of it need be left. Raises BudgetTooSmallError
+    `pinned`: the text stands between parts that stay, so that nothing of it need be left. `events`:
+    lines of a log, (start, stop) each, that are kept or dropped whole. Raises BudgetTooSmallError
     where fixed parts, protected facts, or the smallest unit do not fit the budget.
     """
-    document = parse(text)
+    document = parse(text, events=events)
     warnings = [] if options.engine == "prose" else _fix_foreign_lines(document)
     total = count(text)
     blocks = fit_blocks(document, options, None if budget is None else budget / total, count)
