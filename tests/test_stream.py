@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from conftest import Scc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compressor_cli.core.text_input import decode_text
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Receipt
@@ -50,6 +54,8 @@ def run(data: bytes, sizes: list[int], **options: object) -> tuple[list[Receipt]
         texts.append(text)
 
     summary = compress_stream(CompressSettings(**options), reader(data, sizes), write)
+    assert texts == [receipt.compressed for receipt in receipts]
+    assert summary.tokens_out == sum(receipt.tokens_out for receipt in receipts)
     assert summary.windows == len(receipts)
     assert summary.tokens_in == sum(receipt.tokens_in for receipt in receipts)
     return receipts, "".join(texts)
@@ -83,6 +89,48 @@ def test_nothing_is_lost_between_windows(long: str) -> None:
     assert sum(receipt.tokens_in for receipt in receipts) >= count(long)
 
 
+def test_line_ends_stay_as_they_were(long: str) -> None:
+    text = run(long.replace("\n", "\r\n").encode(), [4096], rate=0.6, protect="none")[1]
+    assert "\r\n\r\n" in text
+    assert text.count("\n") == text.count("\r\n")
+
+
+def test_words_do_not_run_together_where_no_line_ends(long: str) -> None:
+    one_line = " ".join(re.sub(r"[|`#>*-]", " ", long * 6).split())
+    receipts, _ = run(one_line.encode(), [4096], rate=0.5, protect="none")
+    assert len(receipts) > 2
+    assert all(receipt.compressed[-1] == " " for receipt in receipts[:-1])
+    assert all(receipt.tokens_out == count(receipt.compressed) <= 0.5 * receipt.tokens_in for receipt in receipts)
+
+
+def test_blank_lines_alone_are_no_window(long: str) -> None:
+    text = "\n" * 3000 + long
+    assert run(text.encode(), [4096], rate=1.0)[1] == text
+
+
+LONG_JSON = "```json\n" + json.dumps([{"id": n, "name": f"item {n}"} for n in range(900)], indent=1) + "\n```\n"
+LONG_TABLE = "| id | name |\n|----|------|\n" + "".join(f"| {n} | item number {n} |\n" for n in range(1200))
+
+
+@pytest.mark.parametrize("block", [LONG_JSON, LONG_TABLE, LONG_TABLE.replace("\n", "\r\n")])
+@pytest.mark.parametrize("before", [20, 300])
+def test_no_window_ends_within_a_fence_or_a_table(block: str, before: int, long: str) -> None:
+    assert len(block) > 25_000
+    words = "Some words that stand before it.\n" * before
+    receipts, text = run(f"{words}\n{block}\n{long}".encode(), [4096], protect="none")
+    assert len(receipts) > 3
+    if block == LONG_JSON:
+        (inner,) = re.findall(r"^```json\n(.*?)^```", text, re.M | re.S)
+        assert json.loads(inner) == [{"id": n, "name": f"item {n}"} for n in range(900)]
+    else:
+        assert re.findall(r"^\|\s*(\d+)\s*\|\s*item number \1\s*\|", text, re.M) == list(map(str, range(1200)))
+
+
+def test_a_block_without_an_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="a fence or table of more than"):
+        run(b"Words.\n\n```text\n" + b"line\n" * 300_000, [1 << 16])
+
+
 def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     dense = "It costs £48,000, weighs 7.5 t, takes 12 days from 3 March 2020 and reaches 20 km/h at 4 m.\n\n" * 14
     receipts, text = run((dense + long).encode(), [4096], rate=0.8)
@@ -97,7 +145,9 @@ def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     [
         (b"", "the input is empty"),
         (b" \n\n", "the input is empty"),
-        ("Grüße, ".encode("latin1") * 9, "not UTF-8 at offset 2"),
+        ("Grüße, ".encode("latin1") * 9, "stdin: not UTF-8: byte 0xfc at offset 2"),
+        (codecs.BOM_UTF8 + "Grüße, ".encode("latin1") * 9, "stdin: not UTF-8: byte 0xfc at offset 5"),
+        ("Grü".encode()[:-1], "stdin: not UTF-8: byte 0xc3 at offset 2"),
         (b"a\0b", "NUL byte at offset 1"),
         ("hello".encode("utf-16"), "UTF-16"),
         (b'{"a": 1}\n{"a": 2}\n', "JSON and tables"),
@@ -105,8 +155,23 @@ def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     ],
 )
 def test_what_cannot_be_streamed(data: bytes, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        run(data, [7])
+    for size in (1, 7, 1 << 16):
+        with pytest.raises(UsageError, match=message):
+            run(data, [size])
+
+
+def test_errors_are_those_of_a_whole_text_and_name_the_input() -> None:
+    for data in (b"a\0b", b"\xff\xfe", b"abc\xff", b"\xef\xbb\xbfabc\xe4\xb8"):
+        with pytest.raises(UsageError) as whole:
+            decode_text(data, "in.md")
+        with pytest.raises(UsageError) as streamed:
+            compress_stream(CompressSettings(), reader(data, [1]), lambda receipt, text: None, name="in.md")
+        assert (str(streamed.value), streamed.value.hint) == (str(whole.value), whole.value.hint)
+        assert str(whole.value).startswith("in.md: ")
+
+
+def test_a_byte_order_mark_is_taken_off(long: str) -> None:
+    assert run(codecs.BOM_UTF8 + long.encode(), [1, 1, 5000], rate=1.0)[1] == long
 
 
 @pytest.mark.parametrize(
