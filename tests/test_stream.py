@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Scc
+from conftest import REPO, Scc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +24,10 @@ from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Receipt
 from compressor_cli.settings import CompressSettings
 from compressor_cli.stages.stream import compress_stream
+
+sys.path.insert(0, str(REPO / "benchmarks"))
+
+import stream
 
 COMMAND = [sys.executable, "-m", "compressor_cli", "compress", "--stream"]
 count = token_counter().count
@@ -245,19 +249,21 @@ def test_the_command(work: Path, long: str, scc: Scc) -> None:
         assert scc("compress", "--stream", *flags, "in.md").exit_code == 2
 
 
+CODE = b"def size(path):\n    # how large a file is\n    return path.stat().st_size\n\n\n"
+
+
 @pytest.mark.slow
-def test_twenty_megabytes_in_flat_memory(long: str, work: Path) -> None:
-    """The second ten megabytes take no more memory than the first two. As code: prose of that size takes minutes."""
-    block = "def size(path):\n    # how large a file is\n    return path.stat().st_size\n\n\n" * 10_000
-
-    def peak(megabytes: int) -> int:
-        code = (
-            "import resource, subprocess, sys\n"
-            f"command = {COMMAND!r} + ['--domain', 'code']\n"
-            "subprocess.run(command, stdin=open('in.py'), stdout=open('out.py', 'w'), check=True)\n"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        (work / "in.py").write_text(block * megabytes)
-        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
-
-    assert peak(27) < 1.1 * peak(4)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("make", "flags"),
+    [(lambda: stream.prose(1_000_000), ["--protect", "none"]), (lambda: CODE * 250_000, ["--domain", "code"])],
+    ids=["prose", "code"],
+)
+def test_memory_stays_flat_and_output_begins_at_once(make: Callable[[], bytes], flags: list[str]) -> None:
+    """A megabyte of prose takes half a minute or more, so that twenty are for `benchmarks/stream.py`."""
+    data = make()
+    outcome = stream.measure(data, flags)
+    assert outcome.exit_code == 0
+    assert 0.3 * len(data) < outcome.written < 0.8 * len(data)
+    assert outcome.first_at < 0.1 * len(data)
+    assert outcome.marks[-1] < min(400, 1.1 * outcome.marks[2])
