@@ -265,5 +265,5 @@ def test_memory_stays_flat_and_output_begins_at_once(make: Callable[[], bytes], 
     outcome = stream.measure(data, flags)
     assert outcome.exit_code == 0
     assert 0.3 * len(data) < outcome.written < 0.8 * len(data)
-    assert outcome.first_at < 0.1 * len(data)
+    assert outcome.first_at <= 1 << 18  # a pipe holds 65,536 bytes, and as many are read at once
     assert outcome.marks[-1] < min(400, 1.1 * outcome.marks[2])
