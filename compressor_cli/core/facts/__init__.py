@@ -12,6 +12,7 @@ from compressor_cli.core.facts.check_code import exact_outcomes
 from compressor_cli.core.facts.check_cues import cue_outcomes
 from compressor_cli.core.facts.check_names import name_outcomes
 from compressor_cli.core.facts.check_numbers import number_outcomes
+from compressor_cli.core.facts.check_opposites import opposed
 from compressor_cli.core.facts.code import code, urls
 from compressor_cli.core.facts.cues import Cue, cues, governs
 from compressor_cli.core.facts.names import names
@@ -77,9 +78,10 @@ def check_facts(
     for cue, outcome in zip(one.cues, said, strict=True):
         kind, start, end = _cue_type(cue), *_cue_span(cue)
         facts.append(FactStatus("negation", kind, original[start:end], start, end, *outcome))
-    for word in turned:
-        text = original[word.start : word.end]
-        facts.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
+    opposites = opposed(one, other) if "negation" in kinds else ()
+    for kind, words in (("negation", turned), ("opposite", opposites)):
+        for start, end, there in words:
+            facts.append(FactStatus("negation", kind, original[start:end], start, end, "changed", there))
     spaced = " ".join(compressed.split()) if patterns else ""
     for pattern in patterns:
         for match in pattern.finditer(original):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from compressor_cli.core.facts.check_numbers import keys_of
 from compressor_cli.core.facts.check_polarity import Turned, moved, turned
-from compressor_cli.core.facts.cues import Cue, governs
+from compressor_cli.core.facts.cues import Cue, behind, governs
+from compressor_cli.core.facts.opposites import DENIED_AS, PREFIXES, without_prefix
 from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, stands
 from compressor_cli.core.facts.values import stem
-from compressor_cli.core.facts.words import DENIES, DETERMINERS, FUNCTION, KEEPS
+from compressor_cli.core.facts.words import CONJUNCTION, DENIES, DETERMINERS, FUNCTION, KEEPS
 
 # Words that say it when they stand right before what is governed, and too common to be looked for elsewhere.
 _NEXT_TO = {
@@ -29,36 +30,12 @@ _NEXT_TO = {
     "lt": frozenset("< under below".split()),
     "neg": frozenset(("-", "−", "0", "zero", "ex", "non")),
 }
-_OPPOSITES = """
-open closed shut; same different; allowed forbidden prohibited banned; permitted forbidden prohibited; present absent;
-pass fail; succeed fail; accept reject refuse decline; true false; include exclude; enough insufficient short too;
-work broken down; remember forget; know unaware ignorant; attend absent miss skip; guilty innocent; empty occupied;
-exist missing; alive dead; able unable; longer stop ceas end former ex discontinue; yet pending still; many few; much
-little; often rare seldom; well poor bad; possible impossible; legal illegal; safe dangerous hazardous; agree disagree
-refuse oppose; approve reject; trust distrust; change same constant unchanged; move still; answer ignore; survive die;
-anybody empty deserted; late punctual; win lose; public private; one nobody none; anyone nobody none; anything
-nothing; wait immediate
-"""
-_UN = ("un", "in", "im", "ir", "il", "dis", "non", "mis")
-_UN_WORD = re.compile(r"(?:un|non|in|im|dis|ir|il|mis)([a-z]{3,})")
 _UP_TO = re.compile(r"(?:[-–—→]|\b(?:to|by|through|thru|before|til|ends?)) ?$")
 _NEGATIVE = frozenset("not no never nor".split())
 _IN_PAIRS = frozenset(map(stem, ("neither", "nor")))  # one `not` keeps both
 _VERBS = frozenset(map(stem, "deny refuse reject fail lack forbid prohibit ban".split()))
 _WINDOW = 8  # words
-
-
-def _pairs() -> dict[str, set[str]]:
-    table: dict[str, set[str]] = {}
-    for line in _OPPOSITES.replace("\n", " ").split(";"):
-        first, *others = map(stem, line.split())
-        for other in others:
-            table.setdefault(first, set()).add(other)
-            table.setdefault(other, set()).add(first)
-    return table
-
-
-_OPPOSITE = _pairs()
+_JOINS = CONJUNCTION | {"or", "nor"}
 
 
 @dataclass(frozen=True)
@@ -179,10 +156,10 @@ def _by_stem(one: Side, other: Side) -> dict[str, list[Cue]]:
         for k in cue.near:
             table.setdefault(stem(other.words.words[k]), []).append(cue)
     for word, places in other.at.items():
-        match = _UN_WORD.fullmatch(word)
-        if match and word not in one.at:
+        denied = without_prefix(word)
+        if denied and word not in one.at:
             for i in places[:ENOUGH]:
-                table.setdefault(stem(match[1]), []).append(Cue(("neg",), i, i + 1, (i,), (i,), ()))
+                table.setdefault(stem(denied), []).append(Cue(("neg",), i, i + 1, (i,), (i,), ()))
     return table
 
 
@@ -242,7 +219,7 @@ def _stand_in(search: _Search, cue: Cue, near: dict[str, list[Cue]]) -> Outcome:
         return KEPT
     if governed not in other.stems:
         return KEPT if _in_other_words(search, cue, near) else LOST
-    if _second_word(search, cue):
+    if _second_word(search, cue) or _subject(search, cue):
         return KEPT
     there = next(
         (hit for hit in search.by_stem.get(governed, ()) if hit.does[0] != does and hit.stop > hit.first), None
@@ -353,7 +330,7 @@ def _beside(one: Side, other: Side, cue: Cue) -> bool:
 
 def _opposite(one: Side, other: Side, word: str) -> bool:
     """Closed for not open, unheard for not heard, wireless for without wires."""
-    others = {*_OPPOSITE.get(stem(word), ()), *(stem(before + word) for before in _UN), stem(word + "less")}
+    others = {*DENIED_AS.get(stem(word), ()), *(stem(before + word) for before in PREFIXES), stem(word + "less")}
     return any(found in other.stems and found not in one.stems for found in others)
 
 
@@ -361,11 +338,26 @@ def _second_word(search: _Search, cue: Cue) -> bool:
     """`does not accept cash` kept as `no cash`: the cue went to the next word that it bore on anyway."""
     words, others = search.one.words.words, search.other.words.words
     key = _key(search.one, cue)
-    for k in [k for k in cue.near if k > cue.stop][1:]:
+    for k in [k for k in cue.near if k >= cue.stop][1:]:
         if {"to", "that", "by", "of"} & set(words[cue.governed[0] : k]):
             return False
         for hit in search.by_stem.get(stem(words[k]), ())[:ENOUGH]:
             same = hit.governed and stem(others[hit.governed[0]]) == stem(words[k])
             if same and search.free(key, cue.does[0], hit):
+                return True
+    return False
+
+
+def _subject(search: _Search, cue: Cue) -> bool:
+    """`the pier was hit, and the tower was not hit` kept as `the pier, not the tower, was hit`."""
+    words, others = search.one.words, search.other.words.words
+    key = _key(search.one, cue)
+    for k in behind(words, cue.first, 2):
+        if not _JOINS.isdisjoint(words.words[k + 1 : cue.first]):
+            continue
+        for hit in search.by_stem.get(stem(words.words[k]), ())[:ENOUGH]:
+            about = hit.governed and stem(others[hit.governed[0]]) == stem(words.words[k])
+            if about and search.same(key, cue.does[0], hit) and id(hit) not in search.used:
+                search.used.add(id(hit))
                 return True
     return False

@@ -270,8 +270,8 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
     governed = _ahead(words, stop, wanted)
     near = _ahead(words, stop, 3, main, word)
     if not governed:
-        governed = _behind(words, first, 1)
-        near = _behind(words, first, 3)
+        governed = behind(words, first, 1)
+        near = behind(words, first, 3)
     elif main in BOTH_SIDES or word[:4] in (
         "deni",
         "refu",
@@ -284,11 +284,11 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
         "exem",
         "miss",
     ):
-        near = (*near, *_behind(words, first, 3))
+        near = (*near, *behind(words, first, 3))
     elif main == "only" and (
         stop >= len(words.words) or _STOP.search(words.gap(stop)) or words.words[stop] in FUNCTION
     ):
-        near = (*near, *_behind(words, first, 2))
+        near = (*near, *behind(words, first, 2))
     elif word == "not" and first and words.gap(first) == " " and words.words[first - 1] not in FUNCTION:
         near = (*near, first - 1)  # hardens not by drying
     spans += [(words.starts[k], words.ends[k]) for k in governed]
@@ -320,7 +320,7 @@ def _goes_on(words: Words, i: int) -> bool:
     return i < len(words.words) and not _STOP.search(words.gap(i)) and words.words[i] not in FUNCTION
 
 
-def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
+def behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
     found: list[int] = []
     for i in range(first - 1, max(first - 1 - _LONGEST, -1), -1):
         if _STOP.search(words.gap(i + 1)):
@@ -335,7 +335,7 @@ def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
 def _symbols(words: Words) -> Iterator[Cue]:
     for match in SYMBOL.finditer(words.text):
         i = words.at(match.end())
-        before = _behind(words, i, 2) if match.group() not in "!¬" else ()
+        before = behind(words, i, 2) if match.group() not in "!¬" else ()
         near = (*_ahead(words, i, 3, "neg", joined=True), *before)
         yield Cue(("neg", "instead", "except"), i, i, near[:1], near, (match.span(),))
 

@@ -38,7 +38,7 @@ _STARTERS = FUNCTION | frozenset(
     "everything something anything half hardly rather otherwise nevertheless nonetheless indeed likewise similarly "
     "compress summary re ok no not never only without through throughout toward towards beyond beside below above "
     "down up out off back last new old good great early late kind best regards sincerely sorry congratulations "
-    "welcome instead either neither".split()
+    "welcome instead either neither sooner".split()
 )
 _SHOUTED = frozenset(
     "NOT AND OR BUT MUST NEVER NO ONLY NOTE WARNING IMPORTANT TODO FIXME OK THE ALL ANY IF DO IS ARE".split()

@@ -167,4 +167,5 @@ KEEPS = {
 }
 DENIES = frozenset("neg forbid maynot shouldnot optional notuntil weak".split())
 _SAID = DENIES - {"notuntil"}
+MAY_DENY = _SAID | {"except", "unless", "instead", "only"}
 LOOSE_DENIALS = frozenset(word for word, found in LOOSE.items() if any(_SAID.intersection(does) for _, does in found))
