@@ -291,26 +291,22 @@ def _reach(side: Side, cue: Cue) -> range:
 
 def _directly(one: Side, other: Side, cue: Cue) -> bool:
     """The same words in the same order, with nothing new between them."""
-    words = one.words
-    wanted = [k for k in range(cue.first, cue.stop)] + list(cue.governed)
-    wanted.sort()
-    said = [words.words[k] for k in wanted]
+    words, others = one.words.words, other.words.words
+    wanted = sorted((*range(cue.first, cue.stop), *cue.governed))
+    said = [words[k] for k in wanted]
     denies = cue.does[0] in DENIES
-    between = set(words.words[wanted[0] : wanted[-1] + 1]) if wanted else set()
-    for i in other.at.get(said[0], ())[:ENOUGH] if said else ():
-        k = i
+    first, last = wanted[0], wanted[-1]
+    between = set(words[first : last + 1])
+    for i in other.at.get(said[0], ())[:ENOUGH]:
+        k, end = i, min(len(others), i + last - first + 1)
         for word in said[1:]:
             k += 1
-            while (
-                k < min(len(other.words.words), i + ENOUGH)
-                and other.words.words[k] != word
-                and other.words.words[k] in between
-            ):
+            while k < end and others[k] != word and others[k] in between:
                 k += 1
-            if k >= len(other.words.words) or other.words.words[k] != word:
+            if k >= end or others[k] != word:
                 break
         else:
-            if denies or not i or other.words.words[i - 1] not in _NEGATIVE:
+            if denies or not i or others[i - 1] not in _NEGATIVE:
                 return True
     return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Literal
 
 from compressor_cli.core.facts.cues import Cue
 from compressor_cli.core.facts.names import TITLES
-from compressor_cli.core.facts.tokens import Found, Words
+from compressor_cli.core.facts.tokens import WORD, Found, Words
 from compressor_cli.core.facts.values import stem
 from compressor_cli.core.facts.words import FUNCTION
 
@@ -46,6 +45,11 @@ class Side:
         return dict(places)
 
     @cached_property
+    def stood(self) -> dict[tuple[str, bool], bool]:
+        """What `stands` has said."""
+        return {}
+
+    @cached_property
     def stems(self) -> dict[str, list[int]]:
         places: dict[str, list[int]] = {}
         for word, found in self.at.items():
@@ -55,17 +59,25 @@ class Side:
 
 def stands(side: Side, text: str, exact_end: bool = False) -> bool:
     """Whether `text` stands in `side` with bounds on both ends; `exact_end`: and a URL or path would end there."""
-    lower = text.lower()
-    first = re.search(r"\w+(?:['’]\w+)*", lower)
-    if first is None:
-        return lower in side.words.lower
-    other = side.words.lower
-    for i in side.at.get(first.group(), ()):
-        start = side.words.starts[i] - first.start()
-        end = start + len(lower)
-        if start >= 0 and other.startswith(lower, start) and bounded(other, start, end, exact_end):
-            return True
-    return False
+    key = (text, exact_end)
+    if key not in side.stood:
+        side.stood[key] = _stands(side, text.lower(), exact_end)
+    return side.stood[key]
+
+
+def _stands(side: Side, lower: str, exact_end: bool) -> bool:
+    """It is looked for where the rarest of its words stands, for the first may stand everywhere."""
+    other, found = side.words.lower, list(WORD.finditer(lower))
+    if not found:
+        return lower in other
+    whole = found[1:-1] + [word for word in found[-1:] if word.group().isdigit()]
+    rarest = min((found[0], *whole), key=lambda word: len(side.at.get(word.group(), ())))
+    places, offset = side.at.get(rarest.group(), ()), rarest.start()
+    starts = (side.words.starts[i] - offset for i in places)
+    return any(
+        start >= 0 and other.startswith(lower, start) and bounded(other, start, start + len(lower), exact_end)
+        for start in starts
+    )
 
 
 def bounded(text: str, start: int, end: int, exact_end: bool) -> bool:
