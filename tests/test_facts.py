@@ -49,6 +49,7 @@ def status(original: str, compressed: str, text: str) -> str:
         ("no one, the one that is one of them", []),
         ("user_2, utf8 and B12 in https://a.example/1/2", []),
         ("12 people in 3 rooms", ["12", "3"]),
+        ("at 2026-01-02T10:00:07Z", ["2026-01-02", "10:00:07Z"]),
     ],
 )
 def test_numbers(text: str, numbers: list[str]) -> None:
@@ -210,6 +211,13 @@ def test_a_part_of_an_address_is_not_the_address() -> None:
         assert status("See https://a.example/b now.", f"See {other} now.", "https://a.example/b") == "changed"
     for other in ("https://a.example/b", "a.example/b", "<https://a.example/b/>"):
         assert status("See https://a.example/b now.", f"See {other}.", "https://a.example/b") == "kept"
+
+
+def test_changed_is_said_only_where_the_surroundings_match() -> None:
+    log = "2026-01-02T10:00:01Z INFO job 7 started by worker 3\n2026-01-02T10:00:02Z WARN disk 91% full\n"
+    other = "2026-01-02T10:00:02Z WARN disk 95% full\n+7 s INFO"
+    gone = {(fact.text, fact.status, fact.found) for fact in check_facts(log, other).facts if fact.status != "kept"}
+    assert gone >= {("10:00:01Z", "lost", None), ("3", "lost", None), ("91%", "changed", "95%")}
 
 
 # --- the rates that the project promises

@@ -51,6 +51,7 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     for k in foreign:
         strange[other.numbers[k].type].append(other.numbers[k])
     anything = [other.numbers[k] for k in foreign]
+    kin = {when: [rival for rival in anything if _is_when(rival) == when] for when in (False, True)}
     result: list[Outcome] = []
     for i, (found, hits) in enumerate(zip(one.numbers, matches, strict=True)):
         if _is_fraction(one, found):
@@ -60,13 +61,18 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
         elif hits or _number_stands(one, other, found, index) or _elsewhere(one, other, found, anything):
             result.append(KEPT)
         else:
-            result.append(nearest(one, other, found, strange.get(found.type, anything)))
+            result.append(nearest(one, other, found, strange.get(found.type, kin[_is_when(found)])))
     _said_twice(one, other, matches, foreign, result)
     changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
     _apart(one, other, matches, result)
     _crossed(one, other, matches, result)
     _reversed(one, other, matches, result)
     return result
+
+
+def _is_when(found: Found) -> bool:
+    """An hour does not become a percentage."""
+    return found.type in ("date", "time")
 
 
 def _is_fraction(side: Side, found: Found) -> bool:

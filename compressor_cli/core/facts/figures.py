@@ -103,7 +103,9 @@ def _dated(text: str, start: int, end: int, after: str) -> Found | None:
 
 
 def _lettered(text: str, start: int, end: int) -> Found | None:
-    """v1.2, Q3 and H1; other figures after letters are part of a name."""
+    """v1.2, Q3, H1 and the time in 2026-01-02T10:00; other figures after letters are part of a name."""
+    if text[start - 1] == "T" and text[start - 2 : start - 1].isdigit() and text[end : end + 1] == ":":
+        return time_at(text, start, end)
     if text[start - 2 : start - 1].isalnum() or text[start - 2 : start - 1] == "_":
         return None
     letter, raw = text[start - 1].lower(), text[start:end]

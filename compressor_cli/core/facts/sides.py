@@ -23,6 +23,7 @@ _SILENT = (FUNCTION - _RELATIONS) | {"'s"}
 _LONGEST_BETWEEN = 12  # words
 KEPT: Outcome = ("kept", None)
 LOST: Outcome = ("lost", None)
+_RIVALS = 3  # on each side of where a fact stood
 ENOUGH = 50  # places at which a common word is looked up
 
 
@@ -43,6 +44,11 @@ class Side:
         for i, word in enumerate(self.words.words):
             places[word].append(i)
         return dict(places)
+
+    @cached_property
+    def around(self) -> dict[tuple[int, int], set[str]]:
+        """What `neighbours` has said."""
+        return {}
 
     @cached_property
     def stood(self) -> dict[tuple[str, bool], bool]:
@@ -95,18 +101,28 @@ def bounded(text: str, start: int, end: int, exact_end: bool) -> bool:
 
 
 def nearest(one: Side, other: Side, found: Found, rivals: Sequence[Found]) -> Outcome:
-    """The fact that stands, by its place in the text, where `found` did; rivals are in the order of the text."""
-    if not rivals:
-        return LOST
+    """What stands where `found` did, by the words around it and its place in the text. `rivals` are in the order of
+    the text."""
     place = found.start * len(other.words.text) // max(len(one.words.text), 1)
     k = bisect_left(rivals, place, key=lambda rival: rival.start)
-    nearest = min(rivals[max(0, k - 1) : k + 1], key=lambda rival: abs(rival.start - place))
-    return "changed", other.words.text[nearest.start : nearest.end]
+    about, near = neighbours(one, found), rivals[max(0, k - _RIVALS) : k + _RIVALS]
+    shared = [len(about & neighbours(other, rival)) for rival in near]
+    best = max(range(len(near)), key=lambda i: (shared[i], -abs(near[i].start - place)), default=None)
+    if best is None:
+        return LOST
+    alone = len(rivals) == 1 and not (about and neighbours(other, near[best]))
+    return ("changed", _text(other, near[best])) if shared[best] or alone else LOST
 
 
 def neighbours(side: Side, found: Found) -> set[str]:
     """Stems of the words around a fact that say something."""
-    words = side.words
+    span = (found.start, found.end)
+    if span not in side.around:
+        side.around[span] = _neighbours(side.words, found)
+    return side.around[span]
+
+
+def _neighbours(words: Words, found: Found) -> set[str]:
     first, after = words.at(found.start), words.at(found.end)
     near = [
         words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after
