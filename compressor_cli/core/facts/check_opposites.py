@@ -70,19 +70,23 @@ class _Text:
 
 def opposed(one: Side, other: Side) -> Iterator[Turned]:
     mine, theirs = _Text(one), _Text(other)
-    for rival in (*_pairs(one, other), *_prefixed(one, other)):
+    for rival in (*_pairs(mine, theirs), *_prefixed(one, other)):
         place = _place(mine, theirs, rival)
         if place:
             i, k = place
             yield Turned(one.words.starts[i], one.words.ends[i], other.words.raw(k))
 
 
-def _pairs(one: Side, other: Side) -> Iterator[_Rival]:
+def _pairs(mine: _Text, theirs: _Text) -> Iterator[_Rival]:
+    """What the original denies says the opposite: not included is excluded."""
+    one, other = mine.side, theirs.side
     said = [(key, pole) for key in one.stems.keys() & POLES.keys() for pole in POLES[key]]
     sides = {pole[:2] for _, pole in said}
+    denied = {(line, not side) for key, (line, side, _) in said if not mine.denied.isdisjoint(one.stems[key])}
     for key in sorted(other.stems.keys() & POLES.keys()):
+        known = sides | denied if theirs.denied.isdisjoint(other.stems[key]) else sides
         for line, side, sided in POLES[key]:
-            if (line, side) in sides or (line, not side) not in sides:
+            if (line, side) in known or (line, not side) not in sides:
                 continue
             against = [word for word, pole in said if pole[:2] == (line, not side)]
             here = [i for word in sorted(against) if _rarer(one, other, word) for i in one.stems[word]]

@@ -49,7 +49,7 @@ cheapest | dearest
 clean | dirty
 coldest | hottest warmest
 > cold cool | hot warm
-> contain include incl | exclude excl
+contain include incl | exclude excl
 create | delete destroy
 credit | debit
 > deep | shallow
@@ -58,13 +58,14 @@ download | upload
 dry | wet
 > early | late
 earliest | latest
-> east eastern | west western
+> east | west
+eastern | western
 > easy easier | difficult hard
 empty | full
 > enter | exit leave leaving
 even | odd
 exist | absent missing
-expand | shrink
+expand | shrink shrank shrunk
 > export | import
 fail failure | pass succeed success successful
 false | true
@@ -81,7 +82,7 @@ guilty | innocent
 highest | lowest
 horizontal | vertical
 husband | wife
-> climb grow increase raise rise soar | cut decline decrease drop fall lower plunge reduce shrink sink slump
+climb grow increase raise rise soar | cut decline decrease drop fall lower plunge reduce shrink shrank shrunk sink slump
 inner inside internal | external outer outside
 input | output
 > junior | senior
@@ -97,12 +98,13 @@ manual | automatic
 > more | fewer less
 > narrow | broad wide
 new newest young youngest | old oldest
-> north northern | south southern
+> north | south
+northern | southern
 open | closed shut
 permanent | temporary
 positive | negative
 private | public
-profit | loss
+profit | loss losses
 pull | push
 > receive | send
 > rich | poor
