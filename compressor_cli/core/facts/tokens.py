@@ -13,7 +13,7 @@ from typing import NamedTuple
 Span = tuple[int, int]
 WORD = re.compile(r"(\w+(?:['’]\w+)*)")
 _SENTENCE_END = re.compile(r"[.!?](?![,.])|[:\n\"“«*#|•>]|(?:^|\s)[-–—]\s")
-
+STOP = re.compile(r"[.;:!?,()\[\]{}|→⇒—]|\n[ \t]*(?:\n|[-*•#>\d])|\s[-–]\s")  # ends a clause
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st rev sen gov gen col sgt capt lt jr sr mt vs".split())
 
 
