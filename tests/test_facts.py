@@ -328,7 +328,7 @@ def test_work_grows_with_the_text_and_no_faster(text: Callable[[int], str]) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ADVERSARIES)
-def test_a_megabyte_of_anything_is_read(text: Callable[[int], str]) -> None:
-    made = text(1_000_000)
+def test_no_expression_runs_away(text: Callable[[int], str]) -> None:
+    made = text(200_000)
     code = "import sys; from compressor_cli.core.facts import find_facts; find_facts(sys.stdin.read())"
-    subprocess.run([sys.executable, "-c", code], input=made, text=True, encoding="utf-8", check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], input=made, text=True, encoding="utf-8", check=True, timeout=120)
