@@ -50,7 +50,10 @@ def pair(row: Mapping[str, str], original: str, other: str) -> Pair:
 
 
 def print_parts(mutations: Sequence[Pair], rewritings: Sequence[Pair]) -> None:
-    """The two rates by half and by kind. The rules have been written with an eye on both halves since."""
+    """The two rates by half and by kind. The rules have been written with an eye on all of them since.
+
+    `opposites`, 60 of each, came later: before any rule for them, 21 were caught and 10 were false alarms.
+    """
     rows = []
     for attribute in ("half", "kind"):
         for part in sorted({getattr(one, attribute) for one in (*mutations, *rewritings)}):

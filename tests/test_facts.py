@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -332,3 +333,23 @@ def test_no_expression_runs_away(text: Callable[[int], str]) -> None:
     made = text(200_000)
     code = "import sys; from compressor_cli.core.facts import find_facts; find_facts(sys.stdin.read())"
     subprocess.run([sys.executable, "-c", code], input=made, text=True, encoding="utf-8", check=True, timeout=120)
+
+
+def test_no_order_of_a_set_decides() -> None:
+    """Sets of words are in another order in another process."""
+    code = (
+        "import json, sys\nfrom compressor_cli.core.facts import check_facts\n"
+        "rows = [json.loads(line) for line in open(sys.argv[1], encoding='utf-8')][::2]\n"
+        "one, other = (' '.join(row[key] for row in rows) for key in ('original', 'rewritten'))\n"
+        "print([check_facts(row['original'], row['rewritten']) for row in rows], check_facts(one, other))\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(DATA / "fact_rewritings.jsonl")],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1

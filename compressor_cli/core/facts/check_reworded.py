@@ -88,7 +88,7 @@ def _in_other_words(search: Search, cue: Cue, near: dict[str, list[Cue]]) -> boo
     key = cue_key(search.one, cue)
     votes: Counter[int] = Counter()
     free = {}
-    for stemmed in {stem(around) for around in _around(search.one, cue)}:
+    for stemmed in dict.fromkeys(stem(around) for around in _around(search.one, cue)):
         for hit in near.get(stemmed, ())[:ENOUGH]:
             if search.free(key, cue.does[0], hit):
                 votes[id(hit)] += 1
