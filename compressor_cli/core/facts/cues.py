@@ -199,11 +199,17 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
     return Cue(does, first, stop, governed, near, tuple(sorted(spans)))
 
 
+def _stops(words: Words, i: int) -> bool:
+    """Whether a clause ends before word `i`; a blank, which most gaps are, is not searched."""
+    gap = words.gap(i)
+    return gap != " " and STOP.search(gap) is not None
+
+
 def _ahead(words: Words, k: int, wanted: int, does: str = "", cue: str = "", joined: bool = False) -> tuple[int, ...]:
     """The next words that say something. With `does`, as far as that reaches: not into the next clause."""
     found: list[int] = []
     for i in range(k, min(k + _LONGEST + wanted, len(words.words))):
-        if STOP.search(words.gap(i)) and not (joined and i == k):
+        if _stops(words, i) and not (joined and i == k):
             break
         word = words.words[i]
         if word in FUNCTION or (word.endswith("ly") and word not in LY_VERBS and _goes_on(words, i + 1)):
@@ -221,13 +227,13 @@ def _ahead(words: Words, k: int, wanted: int, does: str = "", cue: str = "", joi
 
 
 def _goes_on(words: Words, i: int) -> bool:
-    return i < len(words.words) and not STOP.search(words.gap(i)) and words.words[i] not in FUNCTION
+    return i < len(words.words) and not _stops(words, i) and words.words[i] not in FUNCTION
 
 
 def behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
     found: list[int] = []
     for i in range(first - 1, max(first - 1 - _LONGEST, -1), -1):
-        if STOP.search(words.gap(i + 1)):
+        if _stops(words, i + 1):
             break
         if words.words[i] not in FUNCTION:
             found.append(i)
