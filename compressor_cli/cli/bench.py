@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
+from compressor_cli.cli.common import ConfigOption, JsonOption, ModelOption, TokenizerOption, print_json, say
 from compressor_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ def compress_command(
     rates: Annotated[
         str | None, typer.Option("--rates", help="Budgets for prose, as shares of the tokens; default 0.7,0.5,0.33.")
     ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
-    ] = None,
+    tokenizer: TokenizerOption = None,
+    model: ModelOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", help="At most N texts of a kind, drawn by --seed; default all.")
     ] = None,
@@ -71,6 +67,7 @@ def compress_command(
     is still intact. Differences to the first system of a table have paired 95 % intervals over the texts.
     """
     from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.core.tokens import DEFAULT_TOKENIZER
     from compressor_cli.settings import load_settings
     from compressor_cli.stages.bench import bench as run
 
@@ -90,7 +87,7 @@ def compress_command(
             settings.bench,
             paths or [],
             questions,
-            tokenizer=settings.compress.tokenizer,
+            tokenizer=settings.compress.tokenizer or DEFAULT_TOKENIZER,
             model=settings.compress.model,
             output=output,
             command=command,

@@ -54,22 +54,22 @@ def compress_stream(
     Raises UsageError for settings that need the whole text, for JSON and tables, and for bytes that are not UTF-8;
     BudgetTooSmallError where windows together cannot meet the rate. What was written before stands.
     """
-    options = settings.model_dump()
-    Options(**options)
+    given = settings.given()
+    options = Options(**given)
     for option in ("max_tokens", "keep_first", "keep_last", "stable_prefix", "chat"):
-        if options[option]:
+        if getattr(options, option):
             raise UsageError(f"--{option.replace('_', '-')} needs the whole text and does not go with --stream")
-    count = token_counter(settings.tokenizer).count
+    count = token_counter(options.tokenizer).count
     windows = tokens_in = tokens_out = 0
     waiting = ""
     refused: BudgetTooSmallError | None = None
     held = 0
-    for window in _windows(decode_pieces(iter(partial(read, _READ), b""), name), options["domain"]):
+    for window in _windows(decode_pieces(iter(partial(read, _READ), b""), name), options.domain):
         waiting += window
         if not waiting.strip():
             continue
         try:
-            receipt = _compressed(waiting, options, count)
+            receipt = _compressed(waiting, given, count)
         except BudgetTooSmallError as exc:
             refused, held = exc, held + 1
             if held >= _GO_ON:
@@ -91,7 +91,7 @@ def _compressed(window: str, options: dict[str, Any], count: Callable[[str], int
     receipt = compress(window, **options)
     most = math.floor(receipt.rate * receipt.tokens_in)
     if window.endswith(" ") and not receipt.compressed[-1:].isspace():
-        if options["rate"] is not None and count(receipt.compressed + " ") > most:
+        if options.get("rate") is not None and count(receipt.compressed + " ") > most:
             receipt = compress(window, **{**options, "rate": None, "max_tokens": most - 1})
         return _with_text(receipt, receipt.compressed + " ", count)
     blank = _BLANK.search(window)
