@@ -17,7 +17,6 @@ from compressor_cli.engines.worth import protected_free, weigh
 
 _FACT_WORTH = 0.1  # in answers, of a unit that states a protected fact where not all of them fit
 _ALONE_WORTH = 0.05  # of a unit beside none that is kept, where budget is left: `If.` says little
-_BARRED = 1e5  # tokens: more than anything is worth
 _FILL_ROUNDS = 4
 _ONE_BY_ONE = 12  # tokens left that are worth exact counts
 _TRIES = 12_000  # units rendered while trying; bounds the time on long texts
@@ -77,13 +76,9 @@ class Chooser:
     def size(self, keep: Bools) -> int:
         return self.count(self.rendered(keep))
 
-    def choose(self, budget: int, must: Bools, barred: Bools | None = None) -> Bools:
-        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget, and
-        nothing else of `barred`."""
-        self.barred = self.nothing if barred is None else barred & ~must
+    def choose(self, budget: int, must: Bools) -> Bools:
+        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget."""
         problem = protected_free(self.problem, must)
-        if self.barred.any():
-            problem = replace(problem, cost=np.where(self.barred, np.float32(_BARRED), problem.cost))
         keep, used = must, self.size(must)
         target = float(budget - used)
         beyond, price = keep, None
@@ -92,7 +87,7 @@ class Chooser:
                 break
             trial, larger, price = select(problem, target, price)
             estimated = float(estimate(problem, trial[None])[0])
-            trial = self._settled(trial, must)
+            trial = self.settled(trial, must)
             size = self.size(trial)
             if used <= size <= budget:
                 keep, used, beyond = trial, size, larger
@@ -102,7 +97,27 @@ class Chooser:
             target = target + budget - size if size < budget else max(min(target, estimated) - (size - budget), 0.0)
         return self._fill(keep, beyond, budget, must)
 
-    def _settled(self, keep: Bools, must: Bools) -> Bools:
+    def filled(self, keep: Bools, beyond: Bools, budget: int, barred: Bools) -> Bools:
+        """`keep` and what fits the budget besides, of `beyond` first, nothing of `barred`."""
+        self.barred = barred & ~keep
+        return self._fill(keep, beyond & ~barred, budget, keep)
+
+    def trimmed(self, keep: Bools, budget: int, must: Bools) -> Bools:
+        """`keep` within the budget: without the runs that are worth least a token, but for `must`."""
+        value = self.problem.start + self.problem.bonus
+        runs = sorted(runs_of(keep & ~must), key=lambda run: -float(value[run].sum() / self.problem.cost[run].sum()))
+        within, over = keep, self.size(keep) - budget
+        while over > 0 and runs:
+            within = within.copy()
+            while over > 0 and runs:
+                run = runs.pop()
+                within[run] = False
+                over -= int(self.problem.cost[run].sum())
+            within = self.settled(within, must)
+            over = self.size(within) - budget
+        return self._fill(within, keep, budget, must)
+
+    def settled(self, keep: Bools, must: Bools) -> Bools:
         """A group follows its first unit, a sentence its negations; a lone dash stands only between two kept units."""
         keep = keep & ~self.barred | must
         for first, stop in self.worth.groups:
@@ -145,7 +160,7 @@ class Chooser:
         trial = keep.copy()
         for step in steps:
             trial[step] = True
-        trial = self._settled(trial, must)
+        trial = self.settled(trial, must)
         return trial, self.size(trial)
 
     def _steps(self, keep: Bools, beyond: Bools) -> list[NDArray[np.int64]]:
@@ -153,7 +168,7 @@ class Chooser:
         problem, weighed = self.problem, self.worth
         value = problem.start + problem.bonus + 0.02
         free = ~keep & ~self.bound & ~self.barred
-        runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in _runs(beyond & free)]
+        runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in runs_of(beyond & free)]
         near = np.zeros(len(keep), dtype=np.float32)
         near[1:] += keep[:-1] & ~weighed.begins[1:]
         near[:-1] += keep[1:] & ~weighed.begins[1:]
@@ -178,7 +193,7 @@ def _fitting(steps: list[NDArray[np.int64]], costs: Floats, room: int) -> list[N
     return taken
 
 
-def _runs(mask: Bools) -> list[NDArray[np.int64]]:
+def runs_of(mask: Bools) -> list[NDArray[np.int64]]:
     """Indices of each maximal run of true."""
     indices = np.flatnonzero(mask)
     if not len(indices):

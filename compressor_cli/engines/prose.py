@@ -18,6 +18,7 @@ from compressor_cli.engines.layout import Document, Unit, parse
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.query import find_bearing
 from compressor_cli.engines.render import render
+from compressor_cli.engines.repair import Keeper
 from compressor_cli.engines.scorer import Scorer
 from compressor_cli.engines.select import Bools
 from compressor_cli.engines.worth import unit_costs
@@ -25,8 +26,6 @@ from compressor_cli.errors import BudgetTooSmallError
 from compressor_cli.records import Block
 
 _SHORTEST = 16  # units looked at for the smallest result there can be
-_REPAIRS = 10  # times that the surroundings of a protected fact are mended, wider each time
-_NEAR = 2  # units on both sides that it gets back first
 _BESIDE_FACTS = 0.25  # of what is not protected, kept where the default rate stretches: facts alone say little
 
 
@@ -78,7 +77,8 @@ def compress_prose(
     chooser = Chooser(document, scorer, count, bearing=bearing, marker=options.omission_marker)
     guard = Guard(text, document, options.kinds, options.patterns)
     chooser.prefer(guard.beside)
-    must = _must_keep(chooser, guard)
+    keeper = Keeper(chooser, guard)
+    must = keeper.must
     needed = chooser.size(must) if guard else fixed
     if not given and guard:
         stretched = min(needed + int(_BESIDE_FACTS * (total - needed)), total)
@@ -89,9 +89,10 @@ def compress_prose(
         warnings.append(f"the {len(guard)} protected facts need {needed} tokens: some of them are lost")
         chooser.prefer(must)
         guard, must = Guard("", document, ()), nothing
+        keeper = Keeper(chooser, guard)
     elif needed > budget:
         raise _too_small(needed, budget, len(guard))
-    keep = _choose(chooser, guard, budget, must)
+    keep = keeper.choose(budget)
     if not keep.any() and not fixed and not pinned:
         negated = bool(chooser.worth.negated)
         smallest, needed = _smallest(document, count)
@@ -115,41 +116,6 @@ def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
             hint="--protect names the kinds that must survive; --allow-loss takes what fits and lists what is lost",
         )
     return BudgetTooSmallError(f"what must stay as it is takes {needed} tokens, the budget is {budget}", needed)
-
-
-def _must_keep(chooser: Chooser, guard: Guard) -> Bools:
-    """The units that state the protected facts when nothing else is kept."""
-    must = chooser.closed(guard.units, guard.lines)
-    for reach in range(1, _REPAIRS + 1):
-        lost = guard.lost(chooser.rendered(must)) if guard else []
-        if not lost:
-            break
-        wider = (
-            guard.widened(must, lost, reach)
-            if reach <= _NEAR
-            else must | guard.around(lost, 2 ** (reach - _NEAR - 1) - 1)
-        )
-        must = chooser.closed(wider, guard.lines)
-    return must
-
-
-def _choose(chooser: Chooser, guard: Guard, budget: int, must: Bools) -> Bools:
-    """The best units for the budget that leave every protected fact standing; at worst the facts alone."""
-    wanted, barred = must, np.zeros(len(must), dtype=bool)
-    best = must
-    for reach in range(1, _REPAIRS + 1):
-        keep = chooser.choose(budget, wanted, barred)
-        lost = guard.lost(chooser.rendered(keep)) if guard else []
-        if not lost:
-            return keep
-        if guard.states_all(lost):
-            best = keep
-        wider = chooser.closed(guard.widened(wanted, lost, reach), guard.lines)
-        if reach <= _NEAR and chooser.size(wider) <= budget:
-            wanted = wider
-        else:  # among the facts alone they can be read: nothing is put beside them then
-            wanted, barred = must, barred | guard.around(lost, 2 ** max(reach - _NEAR - 1, 0) - 1)
-    return best
 
 
 def _smallest(document: Document, count: Callable[[str], int]) -> tuple[Bools, int]:
