@@ -32,6 +32,7 @@ class Keeper:
     def __init__(self, chooser: Chooser, guard: Guard) -> None:
         self._chooser, self._guard = chooser, guard
         self._excused: set[tuple[int, int]] = set()  # lost even there: no choice brings them back
+        self._last: tuple[bytes, list[FactStatus]] | None = None
         self.must = chooser.closed(guard.units, guard.lines)
         for reach in range(1, _WIDENINGS + 1):
             lost = self._lost(self.must)
@@ -43,6 +44,7 @@ class Keeper:
                 wider |= guard.around(spots, 2 ** (reach - _NEAR - 1) - 1)
             self.must = chooser.closed(wider, guard.lines)
         self._excused = {(fact.start, fact.end) for fact in self._lost(self.must)}
+        self._last = None
 
     def choose(self, budget: int) -> Bools:
         """The best units for the budget that leave every protected fact standing; at worst the facts alone."""
@@ -116,7 +118,10 @@ class Keeper:
         return mask
 
     def _lost(self, keep: Bools) -> list[FactStatus]:
-        if not self._guard:
+        if not self._guard or keep.all():
             return []
-        lost = self._guard.lost(self._chooser.rendered(keep))
-        return [fact for fact in lost if (fact.start, fact.end) not in self._excused]
+        key = keep.tobytes()
+        if self._last is None or self._last[0] != key:  # the end of one step is the beginning of the next
+            lost = self._guard.lost(self._chooser.rendered(keep))
+            self._last = key, [fact for fact in lost if (fact.start, fact.end) not in self._excused]
+        return self._last[1]
