@@ -29,6 +29,7 @@ def groups(text: str) -> list[str]:
         ("Pay by 3 March 2020.", ["by 3 March 2020"]),
         ("Pay by the end of May, or before noon, or after 10:30.", ["by the end of May", "before noon", "after 10:30"]),
         ("It has stood since 1994 and will not close until Monday.", ["since 1994", "will not close", "until Monday"]),
+        ("It rose after the 1973 oil crisis and since the 1970s.", ["since the 1970s"]),
         ("It fell by 7 % and stood by the 3 men before them.", []),
         ("It was sold by Acme to Bolt.", ["by Acme", "to Bolt"]),
         ("Acme bought it from the Vikings.", ["from the Vikings"]),

@@ -124,11 +124,13 @@ def _limit(units: Sequence[Unit], i: int, end: int) -> int:
 
 
 def _deadline(units: Sequence[Unit], i: int, end: int) -> int:
-    """Where `by 3 March` ends; `by 3 %` is none."""
+    """Where `by 3 March` ends; `by 3 %` is none, nor `after the 1973 crisis`."""
     if units[i].tail or _word(units[i]) not in _DEADLINES:
         return 0
     at = _while(lambda unit: _word(unit) in _BEFORE_DATE and not unit.tail, units, i + 1, min(i + 4, end))
     stop = _while(_is_of_date, units, at, min(at + 4, end))
+    if at < stop and _word(units[at - 1]) in ARTICLES and units[at].core.isdecimal() and stop == at + 1:
+        return 0
     return stop if any(_says_when(unit) for unit in units[at:stop]) else 0
 
 
