@@ -33,6 +33,7 @@ def groups(text: str) -> list[str]:
         ("It fell by 7 % and stood by the 3 men before them.", []),
         ("It was sold by Acme to Bolt.", ["by Acme", "to Bolt"]),
         ("Acme bought it from the Vikings.", ["from the Vikings"]),
+        ("The play was written by Marlowe, the king defeated by the Danes.", ["by the Danes"]),
         ("They went to Rome by train from Paris.", []),
         ("The crew, painted, by Acme.", []),
     ],
