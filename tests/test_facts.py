@@ -251,12 +251,14 @@ PIECES = st.sampled_from(
         " "
     )
 )
-TEXTS = st.one_of(st.text(), st.lists(PIECES).map(" ".join), st.lists(PIECES).map("".join))
+DENSE = st.lists(st.sampled_from([*"0123456789.,:-/+%$v~½²…€M", " "]), max_size=30).map("".join)
+TEXTS = st.one_of(st.text(), st.lists(PIECES).map(" ".join), st.lists(PIECES).map("".join), DENSE)
 
 
 @given(text=TEXTS)
 def test_a_text_keeps_all_of_itself(text: str) -> None:
     assert check_facts(text, text).fidelity == 1.0
+    assert check_facts(text, text + "\n").fidelity == 1.0
     assert check_facts(text, "").fidelity == (0.0 if find_facts(text) else 1.0)
 
 
@@ -270,6 +272,13 @@ def test_facts_stand_where_they_say(text: str) -> None:
         assert fact.parts
         assert all(fact.start <= a < b <= fact.end for a, b in fact.parts)
         assert hash(fact.value) == hash(fact.value)
+
+
+@pytest.mark.parametrize("text", ["[0.0...1.0]", "v9,422%", "M½€%", "no until  %"])
+def test_odd_figures_crash_nothing(text: str) -> None:
+    find_facts(text)
+    assert check_facts(text, "5<'](≤~pm6by +T" + text[1:]).fidelity <= 1
+    assert check_facts(text, text).fidelity == 1.0
 
 
 @given(original=TEXTS, compressed=TEXTS)

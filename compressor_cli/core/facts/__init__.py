@@ -64,6 +64,22 @@ def check_facts(
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
     [('must not be opened', 'changed')]
     """
+    facts = _kept(original, kinds) if original == compressed else _compared(original, compressed, kinds)
+    spaced = " ".join(compressed.split()) if patterns else ""
+    for pattern in patterns:
+        for match in pattern.finditer(original):
+            if match.group():
+                status = KEPT if " ".join(match.group().split()) in spaced else LOST
+                facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
+    return FactReport(tuple(sorted(facts, key=_place)))
+
+
+def _kept(text: str, kinds: Collection[str]) -> list[FactStatus]:
+    """Of a text that came back as it was, however oddly it reads."""
+    return [FactStatus(f.kind, f.type, text[f.start : f.end], f.start, f.end, *KEPT) for f in find_facts(text, kinds)]
+
+
+def _compared(original: str, compressed: str, kinds: Collection[str]) -> list[FactStatus]:
     one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
     outcomes = {
         "numbers": number_outcomes(one, other) if "numbers" in kinds else [],
@@ -82,13 +98,7 @@ def check_facts(
     for kind, words in (("negation", turned), ("opposite", opposites)):
         for start, end, there in words:
             facts.append(FactStatus("negation", kind, original[start:end], start, end, "changed", there))
-    spaced = " ".join(compressed.split()) if patterns else ""
-    for pattern in patterns:
-        for match in pattern.finditer(original):
-            if match.group():
-                status = KEPT if " ".join(match.group().split()) in spaced else LOST
-                facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
-    return FactReport(tuple(sorted(facts, key=_place)))
+    return facts
 
 
 def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:

@@ -169,8 +169,12 @@ def _single(one: Side, other: Side, found: Found) -> bool:
 def _merged(one: Side, other: Side, found: Found) -> bool:
     """Where words between two facts were dropped, one may be read as a part of the other: 3 March 2020 people."""
     parts = [one.words.text[a:b] for a, b in found.parts]
-    for i in other.at.get(one.words.words[min(one.words.at(found.parts[0][0]), len(one.words.words) - 1)], ())[:ENOUGH]:
-        start = other.words.starts[i] - (one.words.starts[one.words.at(found.parts[0][0])] - found.parts[0][0])
+    begin = found.parts[0][0]
+    first = one.words.at(begin)
+    if first == len(one.words.words):  # a sign at the very end, which is no word
+        return False
+    for i in other.at.get(one.words.words[first], ())[:ENOUGH]:
+        start = other.words.starts[i] - (one.words.starts[first] - begin)
         end = start
         for part in parts:
             while end > start and other.words.text[end : end + 1] in (" ", "-", "\u00a0"):
