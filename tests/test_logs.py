@@ -419,3 +419,11 @@ def test_marks_of_crlf_logs_are_protected() -> None:
     receipt = compress(text, rate=0.5)
     assert ", last 10:19:05" in receipt.compressed
     assert "\n" not in receipt.compressed.replace("\r\n", "")
+
+
+def test_of_a_log_errors_stay_before_what_went_well() -> None:
+    levels = ["INFO", "WARN", "INFO", "ERROR", "INFO", "INFO"] * 5
+    log = "".join(f"2026-11-21T10:{n:02d}:05Z {level} worker {n} wrote block {n}\n" for n, level in enumerate(levels))
+    kept = compress(log, rate=0.25, protect="none").compressed
+    assert kept.count("ERROR") == 5
+    assert kept.count("INFO") < kept.count("WARN")

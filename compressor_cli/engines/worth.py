@@ -6,6 +6,7 @@ The chances of the model become a `Problem` for `select`. Articles and lone dash
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,17 @@ _GO_ON_BIAS = 0.5  # added to the logit of going on: answers are kept a little l
 _CAPITAL_WORTH = 0.02
 _NEGATION_WORTH = 1.0  # more than any token costs: a negation stays while anything does
 _HEADING_WORTH = 0.15  # a token
+# A token of a line of a log, by the first of these words in it.
+_LEVEL_WORTH = {
+    "error": 0.1,
+    "fatal": 0.1,
+    "critical": 0.1,
+    "panic": 0.1,
+    "severe": 0.1,
+    "exception": 0.1,
+    "warn": 0.05,
+}
+_LEVEL = re.compile(rf"(?i)\b({'|'.join(_LEVEL_WORTH)})")
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         mark = 1.0 + (count(line.prefix) if line.prefix else 0)
         if line.whole and line.stop > line.start:
             bonus[line.start] += _HEADING_WORTH * (price[line.start] + 1.0 + mark)
+        if line.event and line.stop > line.start and (level := _LEVEL.search(line.prefix + line.raw[0])):
+            bonus[line.start] += _LEVEL_WORTH[level[1].lower()] * (price[line.start] + 1.0 + mark)
         for a, b in line.sentences:
             members = [i for i in range(a, b) if not optional[i]]
             if members:
