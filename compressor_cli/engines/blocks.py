@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from compressor_cli.core.domains import closes_fence
 from compressor_cli.engines.code import LEVELS, compress_code, language_of
+from compressor_cli.engines.comments import spared_comments
 from compressor_cli.engines.layout import FENCE, Document, Line
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.structured import compress_structured, source_of
@@ -41,7 +42,7 @@ def fit_blocks(
     forms: list[_Form] = []
     used: list[int] = []
     for level in _levels(options, rate):
-        forms = [_form(line, text, level, count) for line, text in zip(lines, before, strict=True)]
+        forms = [_form(line, text, level, options, count) for line, text in zip(lines, before, strict=True)]
         used = [count(form.text) for form in forms]
         if rate is not None and sum(used) <= rate * sum(sizes):
             break
@@ -63,7 +64,7 @@ def _levels(options: Options, rate: float | None) -> tuple[str, ...]:
     return LEVELS[: LEVELS.index(top) + 1]
 
 
-def _form(line: Line, text: str, level: str, count: Callable[[str], int]) -> _Form:
+def _form(line: Line, text: str, level: str, options: Options, count: Callable[[str], int]) -> _Form:
     if line.block == "table":
         return _Form(_table(text), "table", "table", "a Markdown table")
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -81,7 +82,7 @@ def _form(line: Line, text: str, level: str, count: Callable[[str], int]) -> _Fo
     language = language_of(inner, label or None)
     if language is None:
         return _Form(text, "none", "fence", f"a fence of {label or 'text'}: left as it is")
-    result = compress_code(inner, language=language, level=level)
+    result = compress_code(inner, language=language, level=level, keep=spared_comments(inner, options))
     return _Form(
         _fenced(opening, result.text, closing, newline), "code", "code", f"a fence of {language}, {result.level}"
     )

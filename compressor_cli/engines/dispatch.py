@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import PurePath
 
 from compressor_cli.core.domains import Domain, detect_domain
-from compressor_cli.core.facts import check_facts, find_facts
+from compressor_cli.core.facts import check_facts
 from compressor_cli.core.log_lines import are_events
 from compressor_cli.core.tokens import TokenCounter
 from compressor_cli.engines.code import LANGUAGES, LEVELS, CodeResult, compress_code, language_of
 from compressor_cli.engines.code_languages import by_extension
+from compressor_cli.engines.comments import spared_comments
 from compressor_cli.engines.logs import MARK, Folded, fold_logs
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.pins import split_pinned
@@ -186,39 +186,28 @@ def _code(text: str, found: Domain, options: Options, budget: int | None, counte
         if size <= budget:
             return _code_outcome(text, result, budget)
         smallest = min(smallest, size)
-    hint = None if top == "outline" else "--level outline leaves bodies out"
+    bare = count(compress_code(text, language=language, level=top, pinned=pinned).text)
+    hints = [] if top == "outline" else ["--level outline leaves bodies out"]
     if options.level is None:
-        hint = f"{hint}, as --allow-loss does; {_as_prose(options)}" if hint else _as_prose(options)
-    raise BudgetTooSmallError(
-        f"{language} takes {smallest} tokens at the level {top}, the budget is {budget}", smallest, hint=hint
-    )
+        hints = [f"{hint}, as --allow-loss does" for hint in hints] + [_as_prose(options)]
+    kept = ""
+    if bare < smallest:
+        kept = " with the comments that state protected facts"
+        hints.insert(0, f"--level {top} leaves all comments out: {bare} tokens")
+    message = f"{language} takes {smallest} tokens at the level {top}{kept}, the budget is {budget}"
+    raise BudgetTooSmallError(message, smallest, hint="; ".join(hints) or None)
 
 
 def _code_within(text: str, language: str, options: Options, level: str, pinned: tuple[int, int]) -> CodeResult:
     """What --protect-pattern names stays: comments that hold it, and where it stands elsewhere, the highest level that
     leaves it standing."""
     guarded = () if options.allow_loss else options.patterns
-    keep = _spared(text, options, guarded)
+    keep = spared_comments(text, options)
     for attempt in reversed(LEVELS[: LEVELS.index(level) + 1]):
         result = compress_code(text, language=language, level=attempt, keep=keep, pinned=pinned)
         if not guarded or check_facts(text, result.text, kinds=(), patterns=guarded).fidelity == 1.0:
             break
     return result
-
-
-def _spared(text: str, options: Options, guarded: Sequence[re.Pattern[str]]) -> Callable[[str], bool]:
-    """Which comments stay. A level that nobody asked for leaves those that state a protected fact; but identifiers and
-    inline code stand in most of them, and most of these in the program too."""
-    chosen = options.level is not None or options.rate is not None or options.max_tokens is not None
-    kinds = () if chosen else options.kinds
-    matches = {found.group() for pattern in guarded for found in pattern.finditer(text)}
-
-    def keep(comment: str) -> bool:
-        facts = find_facts(comment, kinds) if kinds else []
-        stated = any(fact.kind != "code" or fact.type == "quote" for fact in facts)
-        return stated or any(match in comment for match in matches)
-
-    return keep
 
 
 def _code_outcome(text: str, result: CodeResult, budget: int | None) -> Outcome:
