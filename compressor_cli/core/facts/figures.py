@@ -114,7 +114,7 @@ def _lettered(text: str, start: int, end: int) -> Found | None:
         match = _VERSION_END.match(text, end)
         span = (start - 1, match.end()) if match else span
         value = text[start : span[1]].lower()
-        readings = (quantity(Decimal(raw)),) if value == f"v{raw}" and raw.isdigit() else ()
+        readings = (quantity(Decimal(raw)),) if value == raw and raw.isdigit() else ()
         return Found("version", *span, (span,), ("version", value), readings)
     if ((letter == "q" and raw in "1234") or (text[start - 1] == "H" and raw in "12")) and not text[
         end : end + 1
