@@ -119,6 +119,14 @@ class SplitSettings(Section):
     group_by: str | None = None
 
 
+class DataCheckSettings(Section):
+    """`model` has the tokenizer, `max_seq_length` is where rows are cut, `mask` says which answers are trained."""
+
+    model: str | None = None
+    max_seq_length: int = Field(2048, ge=2)
+    mask: Literal["last", "all"] = "last"
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -144,6 +152,7 @@ class Settings(BaseSettings):
     extractive: ExtractiveSettings = ExtractiveSettings()
     spend: SpendSettings = SpendSettings()
     split: SplitSettings = SplitSettings()
+    data_check: DataCheckSettings = DataCheckSettings()
 
     @classmethod
     def settings_customise_sources(
