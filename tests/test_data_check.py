@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Scc
-from tiny_model import PLAIN, THINKING, make_tokenizer
+from tiny_model import PLAIN, THINKING, make_model, make_tokenizer
 
 from compressor_cli.core import render_peers
 from compressor_cli.core.chat_tokenizer import ChatTokenizer, load_chat_tokenizer
@@ -207,6 +208,8 @@ def test_other_templates(work: Path, template: str, row: Row, kind: str, told: s
     tokenizer = load_chat_tokenizer(str(make_tokenizer(work / "other", template=template)))
     fault, detail = refusal(tokenizer, row)
     assert fault == kind and told in detail
+    _, absent = render_peers.open_peers(tokenizer)
+    assert absent.keys() == LIBRARIES.keys() - INSTALLED
 
 
 @pytest.mark.skipif("mlx-lm" not in INSTALLED, reason="mlx-lm is not installed")
@@ -238,7 +241,8 @@ def test_totals(models: Path, work: Path, scc: Scc, plain: ChatTokenizer) -> Non
     write(work / "data/test.jsonl", GOOD[:3])
     run = scc("data", "check", "data", "--model", models / "plain", "--json", "--max-seq-length", "300")
     found = json.loads(run.stdout)
-    assert run.exit_code == 100 and run.stderr.count("\n") == len(found["skipped"]) + 1
+    assert run.exit_code == 100 and run.stderr.count("\n") == len(found["skipped"]) + 2
+    assert f"hint: --max-seq-length {found['longest'][0]['tokens']} takes" in run.stderr
     accepted = [render(plain, row) for row in GOOD]
     tokens, loss = (
         [len(one.tokens) for one in accepted], [one.trained_tokens for one in accepted]
@@ -268,6 +272,7 @@ def test_settings(models: Path, work: Path, scc: Scc) -> None:
     (work / "c.yaml").write_text(f"data_check: {{model: {models / 'thinking'}, mask: all, max_seq_length: 99}}")
     run = scc("data", "check", "rows.jsonl", "--config", "c.yaml")
     assert run.exit_code == 100 and "line 1: masked differently: the row up to messages[2]" in run.stderr
+    assert "note: no library masks several answers" in run.stderr
     found = json.loads(scc("data", "check", "rows.jsonl", "--config", "c.yaml", "--mask", "last", "--json").stdout)
     assert (found["mask"], found["max_seq_length"], found["by_kind"]) == ("last", 99, {})
 
@@ -373,3 +378,15 @@ def test_a_datum_of_tinker(plain: ChatTokenizer) -> None:
     assert datum.model_input.to_ints() == rendered.tokens[:-1]
     assert datum.loss_fn_inputs["target_tokens"].tolist() == rendered.tokens[1:]
     assert datum.loss_fn_inputs["weights"].tolist() == rendered.weights[1:]
+
+
+def test_the_tiny_model_is_one_in_both_libraries(work: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    mx, mlx_lm = pytest.importorskip("mlx.core"), pytest.importorskip("mlx_lm")
+    mx.disable_compile()
+    folder = make_model(work / "tiny")
+    tokens = render(load_chat_tokenizer(str(folder)), GOOD[1]).tokens
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    expected = theirs(torch.tensor([tokens])).logits.detach().numpy()
+    got = np.array(mlx_lm.load(str(folder))[0](mx.array([tokens])))
+    assert np.abs(expected - got).max() < 1e-3 < expected.std()

@@ -10,11 +10,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 # Tokens of their own in Qwen3's vocabulary, yet text that a message may hold.
 MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+
+# How Qwen cuts text before it looks for tokens: newlines in a row are one piece, whatever follows.
+_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 _SYSTEM = r"""
 {%- set system = messages[0].content if messages[0].role == 'system' else '' %}
@@ -77,7 +82,8 @@ PLAIN = _SYSTEM + _MESSAGES.replace("ANSWER", "{{- content }}") + "{%- endif %}"
 
 _TEXTS = (
     "The quick brown fox jumps over the lazy dog.",
-    "Compress: label: value | a -> b, c @ 2024 # Tools\n\n\n",
+    "Compress: label: value | a -> b, c @ 2024 x\n\n\n",
+    "\n\n",
 ) * 20
 
 
@@ -91,7 +97,8 @@ def make_tokenizer(
 ) -> Path:
     """A byte-level BPE, so that any text comes back from its tokens. Returns `folder`."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_PIECES), "isolated"), byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(

@@ -170,6 +170,8 @@ def check(
         found = check_data(place, tokenizer, settings, limit=limit, on_event=on_event)
     for name, reason in found.skipped.items():
         say(f"note: not compared with {name}: {reason}")
+    if settings.mask == "all":
+        say("note: no library masks several answers of a row by itself; of masks, that of the last answer is compared")
     if as_json:
         print_json(found.as_dict())
     else:
@@ -179,7 +181,13 @@ def check(
         if not as_json:
             _tell_refused(found)
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.by_kind().items())
-        raise GateError(f"{len(found.refused):,} of {found.rows:,} rows are refused: {kinds}")
+        raise GateError(f"{len(found.refused):,} of {found.rows:,} rows are refused: {kinds}", hint=_hint(found))
+
+
+def _hint(found: CheckedData) -> str | None:
+    longest = found.longest[0].tokens if found.longest else 0
+    too_long = longest > found.settings.max_seq_length
+    return f"--max-seq-length {longest} takes the longest row, at its price in memory" if too_long else None
 
 
 def _tell_refused(found: CheckedData) -> None:

@@ -7,6 +7,7 @@ library passes to it, such as `enable_thinking` from mlx-lm.
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from compressor_cli.core.chat_tokenizer import ChatTokenizer
-from compressor_cli.core.rendering import Rendered, Row, first_difference
+from compressor_cli.core.rendering import RefusedRow, Rendered, Row, first_difference, render
 from compressor_cli.errors import install_command
 
 Rows = Sequence[tuple[Row, Rendered]]
-_PROBE: Rows = [
-    (
-        {"messages": [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two."}]},
-        Rendered([0, 1], ((1, 2),)),
-    )
-]
+_PROBE: Row = {"messages": [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two."}]}
 Renders = Callable[[Rows], list[Rendered]]
 
 
@@ -56,6 +52,10 @@ class Peer:
 def open_peers(tokenizer: ChatTokenizer) -> tuple[list[Peer], dict[str, str]]:
     """The libraries that are here, and by name why others are not compared."""
     peers, absent = [], {}
+    try:
+        probe = [(_PROBE, render(tokenizer, _PROBE))]
+    except RefusedRow:  # no library can be blamed for that
+        probe = []
     for name, (extra, packages, opened) in _LIBRARIES.items():
         missing = [package for package in packages if find_spec(package) is None]
         if missing:
@@ -63,7 +63,8 @@ def open_peers(tokenizer: ChatTokenizer) -> tuple[list[Peer], dict[str, str]]:
             continue
         try:
             peer = Peer(name, version(name), opened(tokenizer))
-            peer.renders(_PROBE)
+            if probe:
+                peer.renders(probe)
         except ImportError as exc:  # mlx without a backend is installed, and cannot be imported
             absent[name] = f"it cannot be imported: {_one_line(exc)}"
         except Exception as exc:  # another version than the one this was written for: no fault of the rows
@@ -92,6 +93,7 @@ def _difference(tokenizer: ChatTokenizer, ours: Rendered, theirs: Rendered | str
 
 
 def _mlx(tokenizer: ChatTokenizer) -> Renders:
+    """Its datasets. Its default loss (0.32) also counts the padding token after a row, whatever the row."""
     importlib.import_module("mlx.core")
     loaded = importlib.import_module("mlx_lm.utils").load_tokenizer(str(tokenizer.folder))
     dataset = importlib.import_module("mlx_lm.tuner.datasets").ChatDataset([], loaded, mask_prompt=True)
@@ -107,6 +109,7 @@ def _trl(tokenizer: ChatTokenizer) -> Renders:
     """The preparation of SFTTrainer, without a model. As a stream, since a table would give each call of a tool the
     arguments of all the others."""
     stream = importlib.import_module("datasets").IterableDataset
+    logging.getLogger("trl").setLevel(logging.ERROR)  # what it warns of is what is compared here
     prepare = importlib.import_module("trl.trainer.sft_trainer").SFTTrainer._prepare_dataset
     trainer = SimpleNamespace(_tokenizer=tokenizer.hf, chat_template=None, completion_only_loss=True)
     with warnings.catch_warnings():
