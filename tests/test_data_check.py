@@ -267,6 +267,14 @@ def test_totals(models: Path, work: Path, scc: Scc, plain: ChatTokenizer) -> Non
     assert scc("data", "check", "data", "--model", models / "plain", "--limit", "3", "--json").exit_code == 0
 
 
+def test_files_that_training_does_not_read(models: Path, work: Path, scc: Scc) -> None:
+    for name in ("train.jsonl", "train.meta.jsonl", "validation.jsonl"):
+        write(work / "data" / name, GOOD[:1])
+    run = scc("data", "check", "data", "--model", models / "plain", "--json")
+    assert (run.exit_code, json.loads(run.stdout)["ignored"]) == (0, ["validation.jsonl"])
+    assert run.stderr.startswith("note: validation.jsonl is not checked") and "meta" not in run.stderr
+
+
 def test_settings(models: Path, work: Path, scc: Scc) -> None:
     write(work / "rows.jsonl", [GOOD[1]])
     (work / "c.yaml").write_text(f"data_check: {{model: {models / 'thinking'}, mask: all, max_seq_length: 99}}")

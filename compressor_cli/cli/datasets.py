@@ -168,6 +168,8 @@ def check(
     tokenizer = load_chat_tokenizer(settings.model, token=key.get_secret_value() if key else None)
     with rows_progress("checking") as on_event:
         found = check_data(place, tokenizer, settings, limit=limit, on_event=on_event)
+    for name in found.ignored:
+        say(f"note: {name} is not checked: training reads train.jsonl, valid.jsonl and test.jsonl")
     for name, reason in found.skipped.items():
         say(f"note: not compared with {name}: {reason}")
     if settings.mask == "all":

@@ -66,12 +66,13 @@ class Part:
 
 @dataclass
 class CheckedData:
-    """`compared` has the version of each library, `skipped` why others are not. `lengths` and `longest` are of all rows
-    that the template renders, refused ones too."""
+    """`compared` has the version of each library, `skipped` why others are not, `ignored` the files that training does
+    not read. `lengths` and `longest` are of all rows that the template renders, refused ones too."""
 
     settings: DataCheckSettings
     compared: dict[str, str]
     skipped: dict[str, str]
+    ignored: list[str]
     splits: dict[str, Part] = field(default_factory=dict)
     refused: list[RefusedLine] = field(default_factory=list)
     lengths: Counter[int] = field(default_factory=Counter)
@@ -95,6 +96,7 @@ class CheckedData:
             **self.settings.model_dump(),
             "compared": self.compared,
             "skipped": self.skipped,
+            "ignored": self.ignored,
             "total": total.as_dict(),
             "splits": {name: part.as_dict() for name, part in self.splits.items()},
             "by_kind": self.by_kind(),
@@ -140,7 +142,7 @@ def check_data(
     """`limit` is of the rows of each file. Raises UsageError for files that hold no rows."""
     files = data_files(place)
     peers, skipped = open_peers(tokenizer)
-    found = CheckedData(settings, {peer.name: peer.version for peer in peers}, skipped)
+    found = CheckedData(settings, {peer.name: peer.version for peer in peers}, skipped, _ignored(place, files))
     for path in files:
         found.splits[path.stem] = Part()
         for lines in _chunks(islice(read_lines(path), limit)):
@@ -150,6 +152,11 @@ def check_data(
         raise UsageError(f"no rows in {place}")
     found.refused.sort(key=lambda row: ([path.name for path in files].index(row.file), row.line))
     return found
+
+
+def _ignored(place: Path, files: list[Path]) -> list[str]:
+    others = set(place.glob("*.jsonl")) - set(files) if place.is_dir() else set()
+    return sorted(path.name for path in others if not path.name.endswith(".meta.jsonl"))
 
 
 def _chunks(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
