@@ -217,6 +217,14 @@ class Endpoints(BaseSettings):
     google: str | None = Field(None, validation_alias="GOOGLE_GEMINI_BASE_URL")
 
 
+class DataCheckSettings(Section):
+    """`model` has the tokenizer, `max_seq_length` is where rows are cut, `mask` says which answers are trained."""
+
+    model: str | None = None
+    max_seq_length: int = Field(2048, ge=2)
+    mask: Literal["last", "all"] = "last"
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -244,6 +252,7 @@ class Settings(BaseSettings):
     spend: SpendSettings = SpendSettings()
     split: SplitSettings = SplitSettings()
     chat: ChatSettings = ChatSettings()
+    data_check: DataCheckSettings = DataCheckSettings()
 
     @classmethod
     def settings_customise_sources(
