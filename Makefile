@@ -29,11 +29,11 @@ demo: setup ## Compress a document and a transcript, offline
 
 .PHONY: test
 test: $(VENV)/dev ## Set up and run the tests, under ten minutes
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 .PHONY: test-slow
 test-slow: $(VENV)/dev ## The proofs that take longer
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 .PHONY: check
 check: $(VENV)/dev ## Format, lint, types and tests

@@ -22,7 +22,9 @@ from reporting import print_table
 from compressor_cli.core.facts import check_facts, find_facts
 from compressor_cli.records import FactStatus
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+REPO = Path(__file__).resolve().parents[1]
+DATA = REPO / "tests" / "data"
+PROSE = ("configs/samples/notes.md", "configs/samples/transcript.txt", "examples/paragraph.txt", "docs/architecture.md")
 CAUGHT, ALARMS = 0.98, 0.02
 FIND, CHECK = 1.5, 0.7  # MB/s
 _LEAST = 200_000  # characters; less is timed over again
@@ -50,7 +52,10 @@ def pair(row: Mapping[str, str], original: str, other: str) -> Pair:
 
 
 def print_parts(mutations: Sequence[Pair], rewritings: Sequence[Pair]) -> None:
-    """The two rates by half and by kind. The rules have been written with an eye on both halves since."""
+    """The two rates by half and by kind. The rules have been written with an eye on all of them since.
+
+    `opposites`, 60 of each, came later: before any rule for them, 21 were caught and 10 were false alarms.
+    """
     rows = []
     for attribute in ("half", "kind"):
         for part in sorted({getattr(one, attribute) for one in (*mutations, *rewritings)}):
@@ -90,7 +95,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=Path, default=DATA / "fact_mutations.jsonl")
     parser.add_argument("--rewritings", type=Path, default=DATA / "fact_rewritings.jsonl")
-    parser.add_argument("--text", type=Path, help="prose on which speed is measured")
+    parser.add_argument(
+        "--text", type=Path, help="prose on which speed is measured; default: the samples and pages of the project"
+    )
     args = parser.parse_args()
     mutations, rewritings = read(args.mutations, "mutated"), read(args.rewritings, "rewritten")
     missed = [one for one in mutations if not one.not_kept]
@@ -98,18 +105,18 @@ def main() -> int:
     print_misses("Mutations missed", missed)
     print_misses("False alarms", alarms)
     print_parts(mutations, rewritings)
-    text = (
-        args.text.read_text(encoding="utf-8") if args.text else " ".join(one.original for one in mutations + rewritings)
-    )
+    pages = [args.text] if args.text else [REPO / name for name in PROSE]
+    text = "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
     text = "\n\n".join([text] * (_LEAST // max(len(text), 1) + 1))
     half = half_of(text)
+    density = 1000 * len(find_facts(text)) / max(len(text), 1)
     caught, alarm = 1 - len(missed) / max(len(mutations), 1), len(alarms) / max(len(rewritings), 1)
     find = megabytes_a_second(text, find_facts)
     check = megabytes_a_second(text, lambda original: check_facts(original, half))
     rows = [
         ("mutations caught", f"{caught:.1%}", f">= {CAUGHT:.0%}", f"of {len(mutations)}"),
         ("false alarms", f"{alarm:.1%}", f"<= {ALARMS:.0%}", f"of {len(rewritings)}"),
-        ("find_facts", f"{find:.2f} MB/s", f">= {FIND}", f"{len(text) / 1e6:.2f} M characters"),
+        ("find_facts", f"{find:.2f} MB/s", f">= {FIND}", f"{density:.0f} facts in 1,000 characters"),
         ("check_facts", f"{check:.2f} MB/s", f">= {CHECK}", "of the original, half of its words kept"),
     ]
     print_table("Facts", ("", "value", "bar", "detail"), rows)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class FactStatus:
-    """A fact of the original, at `start:end` in characters, and what became of it.
+    """A fact of the original, at `start:end` in characters, and what became of it. In a chat, of its
+    JSON, where `text` may be written with escapes.
 
     `changed`: something of its type stands in its place with another meaning, which is `found`.
     """

@@ -44,24 +44,39 @@ class Section(BaseModel):
 
 
 class CompressSettings(Section):
-    """`rate` and `max_tokens` exclude each other; with neither, prose aims at half of its tokens."""
+    """The keywords of `compress`; None is not given, and the defaults stand in `engines.options`, as all checks do."""
 
     rate: float | None = None
     max_tokens: int | None = None
-    tokenizer: str = "o200k_base"
-    engine: Literal["auto", "prose", "code", "json"] = "auto"
-    domain: Literal["prose", "code", "json", "mixed"] | None = None
+    tokenizer: str | None = None
+    engine: str | None = None
+    domain: str | None = None
     model: str | None = None
-    level: Literal["whitespace", "comments", "compact", "outline"] | None = None
+    level: str | None = None
     query: str | None = None
-    protect: str = "numbers,negation,urls,code"
-    protect_pattern: tuple[str, ...] = ()
-    allow_loss: bool = False
-    omission_marker: bool = False
-    keep_first: int = 0
+    protect: str | None = None
+    protect_pattern: tuple[str, ...] | None = None
+    allow_loss: bool | None = None
+    omission_marker: bool | None = None
+    keep_first: int | None = None
     keep_last: int | None = None
-    stable_prefix: int = 0
-    chat: bool = False
+    stable_prefix: int | None = None
+    chat: bool | None = None
+
+    @field_validator("protect", mode="before")
+    @classmethod
+    def _joined(cls, kinds: Any) -> Any:
+        """A list of kinds, as Python takes it."""
+        listed = isinstance(kinds, list | tuple) and all(isinstance(kind, str) for kind in kinds)
+        return ",".join(kinds) if listed else kinds
+
+    @field_validator("protect_pattern", mode="before")
+    @classmethod
+    def _listed(cls, patterns: Any) -> Any:
+        return (patterns,) if isinstance(patterns, str) else patterns
+
+    def given(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True)
 
 
 class CorpusSettings(Section):
@@ -205,6 +220,14 @@ class Endpoints(BaseSettings):
     google: str | None = Field(None, validation_alias="GOOGLE_GEMINI_BASE_URL")
 
 
+class DataCheckSettings(Section):
+    """`model` has the tokenizer, `max_seq_length` is where rows are cut, `mask` says which answers are trained."""
+
+    model: str | None = None
+    max_seq_length: int = Field(2048, ge=2)
+    mask: Literal["last", "all"] = "last"
+
+
 class Keys(BaseSettings):
     """Provider keys under the names their own tools use; never written anywhere."""
 
@@ -232,6 +255,7 @@ class Settings(BaseSettings):
     spend: SpendSettings = SpendSettings()
     split: SplitSettings = SplitSettings()
     chat: ChatSettings = ChatSettings()
+    data_check: DataCheckSettings = DataCheckSettings()
 
     @classmethod
     def settings_customise_sources(

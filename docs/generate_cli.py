@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from typer.main import get_command
 
 from compressor_cli.cli.main import app
+from compressor_cli.engines.options import Options
 from compressor_cli.settings import PREFIX, Settings
 
 TARGET = Path(__file__).with_name("cli.md")
@@ -111,8 +112,7 @@ def _default(parameter: Any, context: Any) -> str:
         return parameter.show_default
     default = parameter.default
     if default is None and (section := SECTIONS.get(context.command_path)):
-        field = _section(section).model_fields.get(parameter.name)
-        default = field.default if field else None
+        default = _default_of(section, parameter.name)
     return "" if default is None or default is False else f"`{_plain(default)}`"
 
 
@@ -123,10 +123,18 @@ def _settings() -> Iterator[str]:
     for section in Settings.model_fields:
         yield "| Variable | Value | Default |\n|---|---|---|"
         for name, field in _section(section).model_fields.items():
-            default = "" if field.default is None else f"`{_plain(field.default)}`"
+            default = _default_of(section, name)
+            default = "" if default is None else f"`{_plain(default)}`"
             kind = _type_told(field.annotation).replace("|", "\\|")
             yield f"| `{PREFIX}{section.upper()}__{name.upper()}` | `{kind}` | {default} |"
         yield ""
+
+
+def _default_of(section: str, name: str) -> Any:
+    """The defaults of `compress` stand where Python finds them too."""
+    if name not in _section(section).model_fields:
+        return None
+    return getattr(Options, name) if section == "compress" else _section(section).model_fields[name].default
 
 
 def _section(name: str) -> Any:

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from compressor_cli import Receipt, compress
+from compressor_cli import compress
 from compressor_cli.core.text_input import read_text
 from compressor_cli.errors import SccError
 
@@ -29,15 +29,6 @@ SYSTEM = "Answer from the document. Words and sentences of it are left out; say 
 def fail(error: object, exit_code: int = 1) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     raise SystemExit(exit_code)
-
-
-def told(receipt: Receipt) -> str:
-    """What was saved, and what is gone."""
-    gone = ", ".join(repr(fact.text) for fact in receipt.facts if fact.status != "kept")
-    saved = f"{receipt.tokens_in} -> {receipt.tokens_out} tokens, {receipt.savings:.1%} saved"
-    kept = f"{sum(fact.status == 'kept' for fact in receipt.facts)} of {len(receipt.facts)} facts kept"
-    notes = [f"note: {warning}" for warning in receipt.warnings]
-    return "\n".join([f"{saved}, {kept}", *([f"lost: {gone}"] if gone else []), *notes])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -71,7 +62,12 @@ def main(argv: list[str] | None = None) -> None:
     choice, usage = completion.choices[0], completion.usage
     print(choice.message.content or choice.message.refusal or "")
     counted = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out" if usage else "no tokens"
-    print(told(receipt), f"{completion.model} counts {counted}", sep="\n", file=sys.stderr)
+    lost = [repr(fact.text) for fact in receipt.facts if fact.status != "kept"]
+    saved = f"{receipt.tokens_in} -> {receipt.tokens_out} tokens, {receipt.savings:.1%} saved"
+    print(f"{saved}, {len(receipt.facts) - len(lost)} of {len(receipt.facts)} facts kept", file=sys.stderr)
+    for told in ([f"lost: {', '.join(lost)}"] if lost else []) + [f"note: {text}" for text in receipt.warnings]:
+        print(told, file=sys.stderr)
+    print(f"{completion.model} counts {counted}", file=sys.stderr)
     if choice.finish_reason != "stop":
         print(f"the answer is not whole: {choice.finish_reason}", file=sys.stderr)
 

@@ -80,3 +80,34 @@ def test_crlf_and_unclosed_fences_stay_whole() -> None:
 
 def test_a_table_keeps_its_cells() -> None:
     assert _table("| a | b \\| c |\n|:--:|---|\n|  1  |  |") == "|a|b \\| c|\n|:-:|-|\n|1||"
+
+
+FENCED = """Some words stand above the program, and more of them stand here, so that there is something to leave out.
+
+```python
+def f(x):
+    # It must never be above 5 bar.
+    y = x  # plain words about it
+    return y
+```
+"""
+
+
+def test_a_budget_leaves_comments_that_state_protected_facts() -> None:
+    kept = compress(FENCED, rate=0.8).compressed
+    assert "must never be above 5 bar" in kept
+    assert "plain words about it" not in kept
+    assert "5 bar" not in compress(FENCED, rate=0.8, level="compact").compressed
+    assert "5 bar" not in compress(FENCED, rate=0.4, allow_loss=True).compressed
+
+
+def test_code_under_a_budget_keeps_protected_comments_or_is_refused() -> None:
+    code = "def f(x):\n    # It must never be above 5 bar.\n    y = x  # plain words about it\n    return y\n"
+    assert "must never be above 5 bar" in compress(code, rate=0.8).compressed
+    with pytest.raises(BudgetTooSmallError, match="comments that state protected facts") as refused:
+        compress(code, rate=0.4)
+    assert refused.value.hint and "--level compact" in refused.value.hint
+    needed = refused.value.tokens_needed
+    assert "5 bar" in compress(code, max_tokens=needed).compressed
+    assert "5 bar" not in compress(code, rate=0.6, level="compact").compressed
+    assert "5 bar" not in compress(code, rate=0.4, allow_loss=True).compressed

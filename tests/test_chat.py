@@ -15,6 +15,7 @@ from compressor_cli import Receipt, compress
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.chat import ChatResult, compress_chat
 from compressor_cli.engines.chat_budget import SHORT
+from compressor_cli.engines.chat_read import Kept, message_end
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 
 count = token_counter().count
@@ -80,7 +81,7 @@ def run(
     chat: Any, budget: int | None = None, keep_last: int = 2, compressor: Compressor = every_second
 ) -> tuple[ChatResult, Any]:
     text = chat if isinstance(chat, str) else json.dumps(chat, indent=1)
-    result = compress_chat(text, budget=budget, keep_last=keep_last, count=count, compress_text=compressor)
+    result = compress_chat(text, budget=budget, kept=Kept(last=keep_last), count=count, compress_text=compressor)
     return result, json.loads(result.text)
 
 
@@ -379,7 +380,7 @@ def test_what_is_no_chat_is_named(chat: Any, message: str) -> None:
 
 def test_less_than_no_turn() -> None:
     with pytest.raises(UsageError, match=r"--keep-last -1"):
-        run(openai_run(), keep_last=-1)
+        compress(json.dumps(openai_run()), chat=True, keep_last=-1)
 
 
 # --- any chat, any budget
@@ -520,7 +521,7 @@ def test_a_budget_that_cannot_be_met_says_what_stays() -> None:
     with pytest.raises(BudgetTooSmallError, match="the chat takes at least") as caught:
         run(anthropic_run(), 100)
     assert caught.value.exit_code == 100
-    assert "a smaller --keep-last" in str(caught.value.hint)
+    assert "less than --keep-last 2 would leave fewer" in str(caught.value.hint)
     assert run(anthropic_run(), caught.value.tokens_needed)[0].compressed > 0
 
 
@@ -571,3 +572,102 @@ def test_any_chat_with_the_real_engines(chat: Any, share: float) -> None:
         result, _ = run(text, budget, 0, real)
     assert count(result.text) <= budget
     check(text, result)
+
+
+# --- what `compress` says of a chat
+
+SAID = 'He said "no\nmore than 12 tonnes" in caf\u00e9 \U0001f600 7, and it must not be opened before 3 March 2020. '
+
+
+def said(ensure_ascii: bool) -> str:
+    chat = {"model": "7 of 9", "messages": [{"role": "system", "content": "Never open 5 bridges."}]}
+    chat["messages"] += [
+        {"role": ("user", "assistant")[n % 2], "content": SAID * 4 + f"{n + 20} men"} for n in range(8)
+    ]  # type: ignore[operator]
+    return json.dumps(chat, ensure_ascii=ensure_ascii, indent=1)
+
+
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_facts_are_those_of_the_contents_at_their_places_in_the_json(ensure_ascii: bool) -> None:
+    text = said(ensure_ascii)
+    receipt = compress(text, chat=True)
+    assert receipt.engine == "chat"
+    assert [fact.start for fact in receipt.facts] == sorted(fact.start for fact in receipt.facts)
+    for fact in receipt.facts:
+        assert json.loads(f'"{text[fact.start : fact.end]}"') == fact.text
+    found = Counter(fact.text for fact in receipt.facts)
+    assert found["7"] == 32 and found["3 March 2020"] == 32
+    assert found['"no\nmore than 12 tonnes"'] == 0  # a quotation ends with its line
+    assert sum("Never open" in told for told in found) == 1
+    assert not any("7 of 9" in told or "role" in told or "u00e9" in told or told.startswith("nmore") for told in found)
+
+
+def test_facts_of_a_chat_are_lost_where_its_contents_lose_them() -> None:
+    receipt = compress(said(True), chat=True, protect="none", rate=0.4)
+    lost = [fact for fact in receipt.facts if fact.status == "lost"]
+    assert lost and receipt.fidelity < 1
+    newest = said(True).rindex('"content"')
+    assert not any(fact.start > newest for fact in lost)
+    assert compress(said(True), chat=True, keep_last=9).fidelity == 1
+
+
+def test_the_reason_of_a_content_is_that_of_any_text() -> None:
+    chat = json.dumps([{"role": "user", "content": text} for text in (PROSE * 2, CODE, ROWS, PROSE)])
+    blocks = compress(chat, chat=True, keep_last=1).blocks
+    assert [block.why for block in blocks] == [compress(text).why for text in (PROSE * 2, CODE, ROWS)]
+
+
+def test_the_first_turns_stay() -> None:
+    chat = openai_run()
+    for first, begins in enumerate([2, 5, 7, 9, 10]):
+        after = json.loads(compress(json.dumps(chat), chat=True, keep_last=0, keep_first=first).compressed)
+        assert after["messages"][:begins] == chat["messages"][:begins]
+        assert after["messages"] != chat["messages"]
+    receipt = compress(json.dumps(chat), chat=True, keep_first=5)
+    assert json.loads(receipt.compressed) == chat
+    assert "no long content outside of system messages and of what --keep-first 5 and --keep-last 2 keeps" in (
+        receipt.warnings
+    )
+
+
+@pytest.mark.parametrize("make", [openai_run, anthropic_run, responses_run])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_prefix_of_the_chat_stays_to_the_byte(make: Callable[[], Any], indent: int | None, mark: str) -> None:
+    chat = make()
+    text = mark + json.dumps({"seed": 1.50, "big": int("9" * 50), **chat}, indent=indent)
+    key = "input" if "input" in chat else "messages"
+    whole = count(json.dumps(chat))
+    for prefix in (1, whole // 4, whole // 2):
+        receipt = compress(text, chat=True, keep_last=0, stable_prefix=prefix)
+        covered = 0
+        while sum(count(said) for message in chat[key][:covered] for said in strings(message)) < prefix:
+            covered += 1
+        assert receipt.compressed.startswith(text[: message_end(text, key, covered)])
+        assert json.loads(receipt.compressed.removeprefix("\ufeff"))["big"] == int("9" * 50)
+        assert receipt.tokens_out < receipt.tokens_in or prefix > 1
+
+
+@settings(max_examples=60)
+@given(chat=chats, prefix=st.integers(0, 400), first=st.integers(0, 3), indent=st.sampled_from([None, 1]))
+def test_any_chat_with_a_prefix(chat: Any, prefix: int, first: int, indent: int | None) -> None:
+    text = json.dumps(chat, indent=indent)
+    kept = Kept(first=first, prefix=prefix)
+    result = compress_chat(text, budget=None, kept=kept, count=count, compress_text=every_second)
+    check(text, result)
+    messages = chat if isinstance(chat, list) else chat["messages"]
+    after = json.loads(result.text)
+    tokens = 0
+    for before, now in zip(messages, after if isinstance(after, list) else after["messages"], strict=True):
+        if tokens >= prefix:
+            break
+        assert now == before
+        tokens += sum(map(count, strings(before)))
+
+
+def test_contents_that_stand_in_another_order() -> None:
+    chat = {"messages": [{"role": "user", "output": CODE, "content": PROSE}]}
+    result, after = run(chat, keep_last=0)
+    assert after["messages"][0]["output"] == every_second(CODE, None).compressed
+    assert after["messages"][0]["content"] == every_second(PROSE, None).compressed
+    check(json.dumps(chat), result)

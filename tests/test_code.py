@@ -63,15 +63,15 @@ def compress(source: str, level: str = "compact", language: str = "python") -> C
 
 
 def same_tree(source: str, result: str) -> bool:
-    """Without docstrings, which the benchmark's own comparison leaves out in the same way."""
+    """Without docstrings, which are told here by their form alone, not by `ast.get_docstring` as the product does."""
+    scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
     def dump(text: str) -> str:
         tree = ast.parse(text)
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Expr(ast.Constant(...))]
+        for scope in (node for node in ast.walk(tree) if isinstance(node, scopes)):
+            match scope.body:
+                case [ast.Expr(ast.Constant(str())), *rest]:
+                    scope.body = rest or [ast.Expr(ast.Constant(...))]
         return ast.dump(tree)
 
     return dump(source) == dump(result)

@@ -392,3 +392,28 @@ def test_outlines(language: str) -> None:
     assert result.text == after % (MARKERS.get(language) or " ... 3 lines ")
     assert (result.level, result.lines_left_out, result.warnings) == ("outline", 3, ())
     assert compress_code(result.text, language=language, level="outline").text == result.text
+
+
+@pytest.mark.parametrize("language", SOURCES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_pinned_ends_stay(language: str, level: str) -> None:
+    """Cut at every line: what is pinned stays to the byte, the rest has no comment left, and the whole parses."""
+    source = SOURCES[language]
+    lines = source.splitlines(keepends=True)
+    for n in range(1, len(lines)):
+        head, rest = "".join(lines[:n]), "".join(lines[n:])
+        first = compress_code(source, language=language, level=level, pinned=(len(head), 0))
+        last = compress_code(source, language=language, level=level, pinned=(0, len(rest)))
+        assert first.text.startswith(head.rstrip()) and last.text.endswith(rest)
+        for result in (first, last):
+            if level != "outline":
+                assert parses(result.text, language)
+                assert leaves(result.text, language) == leaves(source, language)
+        left = first.text.removeprefix(head.rstrip()).count("gone")
+        assert level == "whitespace" or left <= 2 or first.warnings  # a comment may begin in the head
+
+
+def test_a_language_without_an_outline_says_so() -> None:
+    result = compress_code(SOURCES["sql"], language="sql", level="outline")
+    assert result.level == "compact"
+    assert result.warnings == ("sql has no outline here: compact instead",)

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import REPO
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressor_cli import compress
 from compressor_cli.core.domains import Domain, detect_domain
 
 PROSE = {
@@ -120,3 +122,74 @@ def test_any_text_is_something(text: str) -> None:
 )
 def test_forms_in_which_each_word_counts(text: str, language: str) -> None:
     assert detect_domain(text) == Domain("code", language)
+
+
+FORMS = {
+    "yaml with comments": ("yaml", "# The services of the site, and what they need.\n# Ask Ann before you change a port.\nservices:\n  web:\n    # the public one\n    image: nginx:1.25.3\n    ports:\n      - \"80:80\"\n    command: run --fast, please\nvolumes:\n  data: {}\n"),
+    "yaml, flat": ("yaml", "# Settings.\nname: barn\nversion: 1.2.0\nurl: https://example.org/a.html\ndebug: false\n"),
+    "yaml with text in it": ("yaml", "# Config\ntitle: The farm\ndescription: >\n  A farm in the north, where twelve cows live.\n  They give milk every day.\nowner:\n  name: Ann Dunmore\n"),
+    "yaml of a job": ("yaml", "name: CI\n\n# Runs on each push.\non:\n  push:\n    branches: [main]\njobs:\n  test:\n    steps:\n      - uses: actions/checkout@v4\n      - name: Install the packages.\n        run: |\n          pip install -r a.txt\n          pytest -q\n"),
+    "xml with an attribute a line": ("xml", '<project xmlns="http://maven.apache.org/POM/4.0.0"\n         xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">\n  <groupId>org.example</groupId>\n  <version>1.0</version>\n</project>\n'),
+    "xml in one line": ("xml", "<note><to>Ann</to><from>Bo</from><body>Do not forget the milk.</body></note>"),
+    "xml below a comment": ("xml", "<!-- of the barn -->\n<cows>\n  <cow id=\"1\"/>\n</cows>"),
+    "xml with a declaration": ("xml", '<?xml version="1.0"?>\n<text>\nThe miller said that the wheel had stopped.\n</text>\n'),
+    "html": ("html", "<html>\n<body>\n<p>Twelve cows live here, and they do not like the rain.</p>\n</body>\n</html>\n"),
+    "html with a doctype": ("html", "<!doctype html>\n<p>Twelve cows live here, and they do not like the rain.\n<p>Nobody knows why.\n"),
+    "ini": ("ini", "; the paths\n[paths]\nroot = /srv/barn\ncache = /var/cache/barn\n\n[mail]\nfrom = Ann Dunmore <ann@example.org>\n"),
+    "toml": ("toml", '# What the project is, and what it needs.\n[project]\nname = "barn"\ndescription = "Counts the cows, and does not count the sheep."\ndependencies = [\n  "torch>=2",\n]\n\n[[tool.x]]\na.b = 1\n'),
+    "environment": ("ini", "# settings of the site\nDB_HOST=localhost\nDB_PORT=5432\nNAME=The barn of Ann\n"),
+    "git diff": ("diff", "diff --git a/barn.py b/barn.py\nindex 12ab..34cd 100644\n--- a/barn.py\n+++ b/barn.py\n@@ -1,3 +1,3 @@ def cows():\n a line of the file\n-The cows are not in the barn.\n+The cows are in the barn.\n"),
+    "diff": ("diff", "--- a/notes.md\n+++ b/notes.md\n@@ -3,3 +3,3 @@\n The miller said that the wheel had stopped.\n-Nobody knew why, for the river was high.\n+Everybody knew why, for the river was low.\n That is all that there is to say about it.\n"),
+    "mailed patch": ("diff", "From: Ann <a@b.c>\nSubject: [PATCH] Mend the barn\n\nThe door did not close, and the cows went out.\n---\n barn.py | 2 +-\n\ndiff --git a/barn.py b/barn.py\n--- a/barn.py\n+++ b/barn.py\n@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_without_an_engine_stay_as_they_are(name: str) -> None:
+    language, text = FORMS[name]
+    assert detect_domain(text) == Domain("code", language)
+    receipt = compress(text)
+    assert (receipt.engine, receipt.compressed) == ("none", text)
+    assert f"{language} is left as it is" in receipt.warnings[0]
+
+
+LIKE_FORMS = {
+    "prompt with marked parts": "<document>\nThe miller of Tarn said that the wheel had stopped. Nobody knew why.\nThe river was high.\n</document>",
+    "prompt in one line": "<text>The miller of Tarn said that the wheel had stopped. Nobody knew why, for the river was high.</text>",
+    "readme with tags": '<p align="center">\n  <img src="logo.png">\n</p>\n\n# Barn\n\nBarn counts the cows of a farm. It does not count the sheep.\n\n<details>\n<summary>More</summary>\n\nText that is a sentence of its own.\n\n</details>\n',
+    "comment above a heading": "<!-- a comment -->\n# Barn\n\nBarn counts the cows of a farm. It does not count the sheep.\n",
+    "front matter": "---\ntitle: A day\ntags: [a, b]\ndate: 2020-01-01\nauthor: Ann\n---\n\nIt rained all day long, and nobody went out to the barn.\nThe next day was dry.\nWe went out.\n",
+    "list below headings": "# Shopping\n\nBring these:\n\n- flour\n- two eggs\n\n## Later\n\n- milk\n- bread: the brown one, not the white one\n",
+    "minutes": "# Minutes\n\nDate: 3 May\nPlace: the town hall\nPresent: Ann, Bo and Cem\n\n## Bridge\n\nAnn said that the bridge must be closed.\n\n## Costs\n\n- Paint: 300 euros\n- Wood: 1,200 euros\n",
+    "conversation without stops": "Ann: Is it late\nBo: It is\nAnn: Go home then\nBo: Not yet\n",
+    "mail": "From: Ann\nTo: Bo\nSubject: The bridge\n\nDear Bo,\n\nthe bridge must not be opened before June. Please tell the others, and bring the keys.\n\nAnn\n",
+    "part in brackets": "[Sketch]\n\nThe house has 3 rooms. In the first stands a table; x = 3 is all that is written on it.\n\n[End]\n",
+    "literature": "[1] Ann Dunmore. The bridge of Tarn. 1990.\n[2] Bo Lind. Cows and milk. 2001.\n[3] Cem Oke. Sheep. 2003.\n",
+    "list of changes": "--- \n+ one thing\n+ another thing\n- a third\n\nThat is the list, and it is not long.\n",
+    "settings above prose": "[paths]\nroot = /srv\n\n" + "The root is where the cows are, and nobody may change it without a word to Ann.\n" * 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIKE_FORMS)
+def test_text_that_has_signs_of_a_form(name: str) -> None:
+    assert detect_domain(LIKE_FORMS[name]).name in ("prose", "mixed")
+
+
+def test_documents_are_no_forms(samples: Path) -> None:
+    for path in [*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *samples.glob("*.md"), *samples.glob("*.txt")]:
+        assert detect_domain(path.read_text(encoding="utf-8")).name in ("prose", "mixed"), path
+
+
+def test_a_log_is_a_document_and_a_recording_prose() -> None:
+    log = "".join(f"2026-11-21T10:00:0{n}Z WARN disk {n} is full\n" for n in range(9))
+    assert detect_domain(log) == Domain("mixed")
+    assert "of a log" in detect_domain(log).why
+    assert detect_domain("".join(f"[00:00:0{n}] and then we went on\n" for n in range(9))) == Domain("prose")
+
+
+@pytest.mark.parametrize(
+    "unit", ["a: b\n", "<a ", "<a>", "[a]\nb = 1\n", "- a:\n", "@@ -1 +1 @@\n", "a: |\n  b\n", "<!-- "]
+)
+def test_a_hostile_text_gets_an_answer(unit: str) -> None:
+    found = detect_domain(unit * (1_000_000 // len(unit)))  # what is quadratic would take minutes
+    assert found.why

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,58 @@ def test_a_lossless_form_needs_no_map(scc: Scc) -> None:
     back = scc("expand", stdin=table)
     assert back.exit_code == 0
     assert json.loads(back.stdout) == rows
+
+
+ROWS = [{"id": n, "name": f"quay {n}", "price": 1.50, "tags": ["a", None]} for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("text", "begin"),
+    [
+        (json.dumps(ROWS, indent=2), "# table\n"),
+        ("".join(json.dumps(row) + "\n" for row in ROWS), "# jsonl table\n"),
+        (json.dumps({"quays": [{"id": n} for n in range(9)], "open": True}, indent=2), ""),
+    ],
+)
+def test_a_damaged_form_says_so(text: str, begin: str, scc: Scc) -> None:
+    form = scc("compress", stdin=text).stdout
+    assert form.startswith(begin)
+    assert scc("expand", stdin=form).exit_code == 0
+    run = scc("expand", stdin=form[: len(form) * 2 // 3])
+    assert (run.exit_code, run.stdout) == (2, "")
+    assert ("begins as a lossless form, but the rest cannot be read" in run.stderr) is form.startswith("# ")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"$columns": ["k" * 50_000], "$rows": [[1]] * 50_000},
+        {"$columns": [{"k": "x" * 50_000}], "$rows": [[]] * 50_000},
+        {"$columns": [{f"k{n}": 1} for n in range(20_000)], "$rows": [[]] * 50_000},
+        {"$columns": ["a"], "$rows": [[{"$columns": ["k" * 9000], "$rows": [[1]] * 9000}]] * 20},
+        {"$columns": [{"a": [["k" * 50_000]]}], "$rows": [[[[1]] * 50_000]]},
+    ],
+    ids=["name", "constant", "columns", "tables in a table", "arrays"],
+)
+def test_a_short_text_does_not_become_gigabytes(table: object) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="too large"):
+            expand("# table\n" + json.dumps(table, separators=(",", ":")))
+        assert tracemalloc.get_traced_memory()[1] < 500e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_map_that_claims_gigabytes_is_damaged(work: Path, scc: Scc) -> None:
+    scc("compress", "--map", "a.map", "-o", "a.txt", stdin=TEXT)
+    whole = (work / "a.map").read_bytes()
+    for n in range(0, len(whole), 7):
+        (work / "cut.map").write_bytes(whole[:n])
+        assert scc("expand", "--map", "cut.map", "a.txt").exit_code == 2
+    (work / "huge.map").write_bytes(whole[:38] + b"\xff" * 4 + whole[42:])
+    run = scc("expand", "--map", "huge.map", "a.txt")
+    assert (run.exit_code, run.stdout) == (2, "") and "it claims 4,294,967,295 bytes" in run.stderr
 
 
 def test_other_texts_need_one(scc: Scc) -> None:

@@ -50,6 +50,23 @@ Hopfield was acquired by Castlegate. => Castlegate acquired Hopfield.
 On Sunday Brimley beat Arden. => Arden was beaten by Brimley on Sunday.
 Quill was succeeded by Marsh. => Marsh succeeded Quill.
 Denby hired Corley. => Corley was hired by Denby.
+They own one dog. => They own a dog.
+Sales were €1.62-1.66B in May. => Sales €1.62B-1.66B in May.
+The plot came in at 0.5 ha. => Plot: .5 ha.
+The church is of the 18c. => Church of 18c.
+It opened on 5/3/2020. => Opened 5 March 2020.
+It opened on 2020/03/05. => Opened 5 March 2020.
+The U.S. left the talks. => US left talks.
+The lamp did not light. The lamp did not light again. => Lamp did not light; lamp again did not.
+The harbour was reached with no sail. => Harbour reached sailless.
+He paid 3000 in 1990 and again in 1990. => Paid 3000 in 1990, again.
+Book it for 10 o'clock. => Book for 10:00.
+Thousands of birds came. => 1,000s of birds came.
+It costs $5-7. => Costs $5 to $7.
+Backups run every day. => Backups run daily.
+It is open until 18:00. => Open to 18:00.
+She cited 10% of cases; the tower of 12°C. => 10% of cases; tower 12 °C.
+Rates rose to three point five percent. => Rates rose to 3.5%.
 """
 NOT_KEPT = """
 A ticket costs four euros and fifty cents. => Ticket €4.05.
@@ -91,6 +108,12 @@ Hopfield was acquired by Castlegate. => Hopfield acquired Castlegate.
 On Sunday Brimley beat Arden. => On Sunday Brimley was beaten by Arden.
 Quill was succeeded by Marsh. => Quill succeeded Marsh.
 Denby hired Corley. => Denby was hired by Corley.
+We met on Queen Street at noon. => Met on Queen Square at noon.
+The Warsaw Stock Exchange (WSE) fell. => Riga Stock Exchange (WSE) fell.
+Hepatitis A is common here. => Hepatitis B common here.
+You must never be allowed to open it. => You must be allowed to open it.
+The pump did not start, and did not start again. => Pump did not start, and started again.
+We met in Baker Street at noon. => Met in Baker Square at noon.
 """  # noqa: E501
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressor_cli.core.log_lines import event_spans
 from compressor_cli.engines.layout import Document, parse
 from compressor_cli.engines.render import render
 
@@ -299,3 +300,30 @@ def test_lines_that_an_editor_broke_are_one_paragraph() -> None:
 def test_a_pair_of_html_tags_is_one_unit() -> None:
     units = parse("Use <b>bold words</b> and <a href='x'>a link</a> now.").units
     assert [unit.text for unit in units] == ["Use", "<b>bold words</b>", "and", "<a href='x'>a link</a>", "now."]
+
+
+LOG = (
+    "2026-03-04T10:00:01Z INFO  the server is up (see `x y`)\n"
+    "2026-03-04T10:00:02Z ERROR request 7 failed\n"
+    'Traceback (most recent call last):\n  File "a.py", line 1\nKeyError: 1\n'
+    "\n2026-03-04T10:00:03Z INFO  the server is down.\n"
+)
+
+
+def test_an_event_of_a_log_is_one_unit_on_demand() -> None:
+    text = f"It said this:\n\n{LOG}"
+    document = parse(text, events=list(event_spans(text.split("\n"))))
+    assert [line.prefix for line in document.lines[1:]] == [f"2026-03-04T10:00:0{n}Z " for n in (1, 2, 3)]
+    events = [document.units[line.start] for line in document.lines[1:]]
+    assert [line.stop - line.start for line in document.lines[1:]] == [1, 1, 1]
+    assert events[1].text.endswith('File "a.py", line 1\nKeyError: 1')
+    assert all(text[unit.start : unit.end] == unit.text for unit in events)
+    assert render(document, everything(document)) == text
+    keep = [unit is events[1] for unit in document.units]
+    assert render(document, keep) == "\n".join(LOG.splitlines()[1:5]) + "\n"
+    assert len(parse(LOG).units) > 10
+
+
+def test_the_mark_of_many_times_is_one_unit() -> None:
+    mark = f"(x40, at {', '.join(f'10:{n:02d}:00' for n in range(1, 39))}, last 10:39:00)"
+    assert mark in [unit.text for unit in parse(f"10:00:00 the server is up {mark}").units]

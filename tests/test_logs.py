@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from conftest import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor_cli.engines.logs import fold_lines, fold_logs, is_log_line, log_blocks, looks_like_logs
+from compressor_cli import Receipt, compress, expand
+from compressor_cli.core.log_lines import event_spans, is_log_line, log_blocks, looks_like_logs
+from compressor_cli.engines import logs as engine
+from compressor_cli.engines.logs import Folded
+from compressor_cli.errors import BudgetTooSmallError
+
+
+def fold_logs(text: str) -> Folded:
+    return engine.fold_logs(text, times=False)
+
+
+def fold_lines(lines: list[str], *, times: bool = False) -> list[tuple[str, int]]:
+    return [(row.text, row.count) for row in engine.fold_lines(lines, times=times)]
+
 
 # Each with two stamps for `{}`, and what the mark says of the second.
 STAMPS = {
@@ -50,7 +62,7 @@ def test_lines_equal_but_for_the_stamp_are_one(name: str) -> None:
 
 def test_a_container_writes_its_stamp_before_that_of_the_program() -> None:
     lines = [f"2026-11-21T10:00:0{n}.5Z stdout F 2026-11-21 10:00:0{n},123 INFO the server is up" for n in range(3)]
-    assert fold_lines(lines) == [(f"{lines[0]} (x3, last 10:00:02.5)", 3)]
+    assert fold_lines(lines) == [(f"{lines[0]} (x3, last 2026-11-21T10:00:02.5 2026-11-21 10:00:02,123)", 3)]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +124,11 @@ waiting for the database (x3)
 2026-11-22T00:00:06Z INFO  service stopped
 """
     )
-    assert (folded.lines, folded.groups) == (10, 3)
+    assert folded.lines == 10
+    assert [row.text for row in folded.rows] == folded.text.split("\n")
+    source = SERVICE.split("\n")
+    assert all(row.text.startswith(source[row.at]) for row in folded.rows)
+    assert folded.note == "17 repeated lines are folded into 7; 2 time stamps between the first and the last left out"
 
 
 @pytest.mark.parametrize(
@@ -222,6 +238,9 @@ def test_of_any_log_each_line_is_counted_and_each_message_stays(lines: list[str]
     assert len("\n".join(result)) <= len("\n".join(lines))
     assert all(line in lines or count > 1 for line, count in folded)
     assert [line for line, _ in fold_lines(result)] == result
+    listed = [line for line, _ in fold_lines(lines, times=True)]
+    assert all(time in "\n".join(listed) for time in {stamp_of(line)[11:19] for line in lines})
+    assert [line for line, _ in fold_lines(listed, times=True)] == listed
 
 
 @settings(max_examples=200)
@@ -260,8 +279,151 @@ def test_any_text_folds_once(text: str) -> None:
         "a" * 60 + " " * 20 + "\n", "a" * 199 + " ", "(x2, last ", "2026-11-21T10:00:01Z it (x2, 999 lines)\n",
     ],
 )  # fmt: skip
-def test_time_grows_with_the_text(unit: str) -> None:
-    head = "2026-11-21T10:00:01Z WARN up\n" * 5
-    began = time.perf_counter()
-    fold_logs(head + unit * (1_000_000 // len(unit)))
-    assert time.perf_counter() - began < 8  # 0.1 to 1.5 s alone; what is quadratic takes minutes
+def test_a_hostile_log_is_folded(unit: str) -> None:
+    text = "2026-11-21T10:00:01Z WARN up\n" * 5 + unit * (1_000_000 // len(unit))
+    folded = fold_logs(text)  # what is quadratic would take minutes
+    assert folded.text.count("\n") + folded.lines == text.count("\n")
+
+
+# --- in compress
+
+DISK = "".join(f"2026-11-21 10:{n:02d}:05 WARN the disk of the node is full\n" for n in range(20))
+WORK = "".join(
+    f"2026-11-21 11:{n:02d}:20 {level} the request of user {n} {what}\n"
+    for n, (level, what) in enumerate([("INFO", "was answered in time"), ("ERROR", "was not answered by anybody")] * 6)
+)
+
+
+def lost(receipt: Receipt) -> list[str]:
+    return [fact.text for fact in receipt.facts if fact.status != "kept"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"rate": 0.9}, {"rate": 0.6, "protect": "none"}, {"rate": 0.9, "allow_loss": True}]
+)
+def test_where_there_is_room_every_time_stays(options: dict[str, object]) -> None:
+    receipt = compress(DISK, **options)  # type: ignore[arg-type]
+    assert receipt.engine == "logs"
+    assert receipt.domain == "mixed"
+    assert receipt.compressed.startswith(
+        "2026-11-21 10:00:05 WARN the disk of the node is full (x20, at 10:01:05, 10:02:05"
+    )
+    assert receipt.compressed.endswith(", last 10:19:05)\n")
+    assert lost(receipt) == []
+    assert receipt.warnings == ("20 repeated lines are folded into 1",)
+
+
+def test_times_between_the_first_and_the_last_go_when_the_budget_asks_and_are_told() -> None:
+    receipt = compress(DISK, max_tokens=60)
+    assert receipt.compressed == "2026-11-21 10:00:05 WARN the disk of the node is full (x20, last 10:19:05)\n"
+    assert receipt.warnings == (
+        "20 repeated lines are folded into 1; 18 time stamps between the first and the last left out",
+    )
+    assert lost(receipt) == [f"10:{n:02d}:05" for n in range(1, 19)]
+
+
+def test_a_budget_that_the_text_meets_folds_nothing() -> None:
+    assert compress(DISK, max_tokens=10_000).compressed == DISK
+    assert compress(DISK, rate=1.0).compressed == DISK
+
+
+def test_the_tokens_needed_suffice() -> None:
+    with pytest.raises(BudgetTooSmallError) as refused:
+        compress(DISK + WORK, max_tokens=40)
+    needed = refused.value.tokens_needed
+    assert compress(DISK + WORK, max_tokens=needed).tokens_out <= needed
+
+
+@pytest.mark.parametrize("options", [{"allow_loss": True}, {"protect": "none"}, {"protect": "negation"}])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2, 0.3])
+def test_a_log_line_stays_whole_or_goes(rate: float, options: dict[str, object]) -> None:
+    text = DISK + WORK
+    try:
+        receipt = compress(text, rate=rate, with_map=True, **options)  # type: ignore[arg-type]
+    except BudgetTooSmallError:
+        assert options == {"protect": "negation"}
+        return
+    lines = receipt.compressed.splitlines()
+    marked = [line for line in lines if MARK.search(line)]
+    assert {MARK.sub("", line) for line in lines} <= set(text.splitlines())
+    assert marked == ["2026-11-21 10:00:05 WARN the disk of the node is full (x20, last 10:19:05)"] * len(marked)
+    assert receipt.tokens_out <= rate * receipt.tokens_in
+    assert receipt.engine == "logs"
+    gone = 13 - len(lines)
+    assert any(f"{gone} log line" in warning for warning in receipt.warnings) == (gone > 0)
+    assert expand(receipt) == text
+
+
+@pytest.mark.parametrize("options", [{}, {"allow_loss": True}, {"protect": "none"}])
+def test_a_log_that_folds_into_one_line_is_still_a_log(options: dict[str, object]) -> None:
+    with pytest.raises(BudgetTooSmallError) as refused:
+        compress(DISK, max_tokens=12, **options)  # type: ignore[arg-type]
+    receipt = compress(DISK, max_tokens=refused.value.tokens_needed, **options)  # type: ignore[arg-type]
+    assert receipt.compressed == "2026-11-21 10:00:05 WARN the disk of the node is full (x20, last 10:19:05)\n"
+
+
+def test_log_lines_are_not_cut_under_protection_either() -> None:
+    assert compress(WORK).compressed == WORK
+    with pytest.raises(BudgetTooSmallError):
+        compress(WORK, rate=0.8)
+    around = "The town council met on a rainy evening and talked for a long time about the old mill and its wheel. " * 5
+    receipt = compress(f"{around}\n\n{WORK}", rate=0.8)
+    assert receipt.compressed.endswith(WORK)
+    assert compress(WORK, rate=0.9, engine="prose", protect="none").compressed != WORK
+
+
+def test_what_is_said_again_in_a_recording_keeps_its_mark_or_goes() -> None:
+    said = [f"[00:00:{n:02d}] and then we went on to talk about the {n} bridges of the old town" for n in range(9)]
+    text = "\n".join(line for n, line in enumerate(said) for line in (line, f"[00:01:{n:02d}] thank you so much"))
+    lines = compress(text, rate=0.3, protect="none").compressed.splitlines()
+    assert [line for line in lines if "thank" in line or "(x" in line] in (
+        [],
+        ["[00:01:00] thank you so much (x9, last 00:01:08, interleaved)"],
+    )
+
+
+def test_the_default_rate_does_not_stretch_for_times_without_end() -> None:
+    log = "".join(f"2026-11-{1 + n:02d} 10:00:05 INFO node up\n" for n in range(28))
+    receipt = compress(log)
+    assert receipt.compressed == "2026-11-01 10:00:05 INFO node up (x28, last 2026-11-28 10:00:05)\n"
+    assert "26 time stamps" in receipt.warnings[0]
+
+
+def test_a_trace_goes_with_its_line() -> None:
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: no'
+    log = "".join(f"2026-11-21 10:00:0{n} ERROR request {n} failed\n{trace}\n" for n in range(5))
+    assert list(event_spans(log.split("\n")[:-1])) == [(at, at + 5) for at in range(0, 25, 5)]
+    result = compress(log, rate=0.7, protect="none").compressed
+    assert result.count("Traceback") == result.count(trace) == result.count(" ERROR ")
+
+
+@pytest.mark.parametrize("options", [{"allow_loss": True}, {"protect": "none"}])
+def test_what_is_said_in_a_recording_is_no_event(options: dict[str, object]) -> None:
+    text = "".join(
+        f"[00:00:{n:02d}] and then we went on to talk about the {n} bridges of the old town\n" for n in range(9)
+    )
+    assert list(event_spans(text.split("\n"))) == []
+    assert compress(text, rate=0.5, **options).engine == "prose"  # type: ignore[arg-type]
+
+
+def test_blocks_are_placed_in_the_input() -> None:
+    fence = "```python\nx  =  [1,\n      2]\n\n\n\ny = 2\n```"
+    logged = "```log\n" + DISK + "```"
+    text = f"It said this:\n\n{DISK}\n{fence}\n\nThen this:\n\n{logged}\n"
+    receipt = compress(text, max_tokens=90)
+    assert [text[block.start : block.end] for block in receipt.blocks] == [fence, logged]
+
+
+def test_marks_of_crlf_logs_are_protected() -> None:
+    text = (DISK + WORK).replace("\n", "\r\n")
+    receipt = compress(text, rate=0.5)
+    assert ", last 10:19:05" in receipt.compressed
+    assert "\n" not in receipt.compressed.replace("\r\n", "")
+
+
+def test_of_a_log_errors_stay_before_what_went_well() -> None:
+    levels = ["INFO", "WARN", "INFO", "ERROR", "INFO", "INFO"] * 5
+    log = "".join(f"2026-11-21T10:{n:02d}:05Z {level} worker {n} wrote block {n}\n" for n, level in enumerate(levels))
+    kept = compress(log, rate=0.25, protect="none").compressed
+    assert kept.count("ERROR") == 5
+    assert kept.count("INFO") < kept.count("WARN")

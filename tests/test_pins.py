@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from compressor_cli import compress
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.code_parse import python_tree
 from compressor_cli.engines.pins import split_pinned
 from compressor_cli.engines.render import OMISSION
 from compressor_cli.errors import BudgetTooSmallError, UsageError
@@ -84,8 +85,74 @@ def test_lines_of_code_stay() -> None:
     assert "how large" not in receipt.compressed
 
 
+COMMENTED = (
+    "#!/usr/bin/env python\n# by the clerk\n\nimport os  # for stat\n\n\nclass Bridge:\n    # one of two\n\n"
+    '    def size(self, path):\n        """How large a plan is."""\n        # in bytes\n'
+    "        return os.stat(path).st_size  # bytes\n\n"
+    "    def name(self):\n        # the name\n        return 'mill'\n\n\n"
+    "# the end\nprint(Bridge())  # shown\n"
+)
+
+
+@pytest.mark.parametrize("level", ["comments", "compact", "outline"])
+@pytest.mark.parametrize("pins", [{"keep_first": n} for n in (1, 3, 5, 7, 9)] + [{"keep_last": n} for n in (1, 3, 6)])
+def test_pinned_code_stays_and_the_rest_is_compressed(level: str, pins: dict[str, int]) -> None:
+    """The whole still parses, whatever was cut in two by the pins."""
+    receipt = compress(COMMENTED, level=level, domain="code", **pins)  # type: ignore[arg-type]
+    lines = [line for line in COMMENTED.splitlines() if line.strip()]
+    number = next(iter(pins.values()))
+    if "keep_first" in pins:
+        assert receipt.compressed.startswith(COMMENTED[: COMMENTED.index(lines[number - 1]) + len(lines[number - 1])])
+    else:
+        assert receipt.compressed.endswith(COMMENTED[COMMENTED.index(lines[-number]) :])
+    assert python_tree(receipt.compressed.encode()) is not None
+    if level != "outline":
+        assert python_tree(receipt.compressed.encode()) == python_tree(COMMENTED.encode())
+    assert receipt.tokens_out < receipt.tokens_in
+    assert not any("does not parse" in told for told in receipt.warnings)
+
+
+@given(prefix=st.integers(1, 140), level=st.sampled_from(["comments", "compact", "outline"]))
+@settings(max_examples=60)
+def test_the_first_tokens_of_code_stay(prefix: int, level: str) -> None:
+    receipt = compress(COMMENTED, stable_prefix=prefix, level=level)
+    assert _ids(receipt.compressed)[:prefix] == _ids(COMMENTED)[:prefix]
+    assert python_tree(receipt.compressed.encode()) is not None
+
+
+def test_the_rest_of_pinned_code_is_really_compressed() -> None:
+    receipt = compress(COMMENTED, keep_first=2, level="comments")
+    assert receipt.compressed == (
+        "#!/usr/bin/env python\n# by the clerk\n\nimport os\nclass Bridge:\n    def size(self, path):\n"
+        "        return os.stat(path).st_size\n    def name(self):\n        return 'mill'\nprint(Bridge())\n"
+    )
+    both = compress(COMMENTED, keep_first=2, keep_last=2, level="comments").compressed
+    assert both.startswith("#!/usr/bin/env python\n# by the clerk\n") and "in bytes" not in both
+    assert both.endswith("\n# the end\nprint(Bridge())  # shown\n")
+
+
+def test_a_budget_of_pinned_code() -> None:
+    with pytest.raises(BudgetTooSmallError, match="python takes") as caught:
+        compress(COMMENTED, keep_first=4, max_tokens=20)
+    receipt = compress(COMMENTED, keep_first=4, max_tokens=caught.value.tokens_needed)
+    assert receipt.tokens_out <= caught.value.tokens_needed
+    with pytest.raises(BudgetTooSmallError, match="verbatim") as caught:
+        compress(COMMENTED, keep_first=400, max_tokens=20)
+    assert caught.value.tokens_needed == count(COMMENTED)
+
+
+@given(rate=st.floats(0.02, 0.9), first=st.integers(0, 3), last=st.integers(0, 2))
+@settings(max_examples=40)
+def test_what_is_said_to_be_needed_is_enough(rate: float, first: int, last: int) -> None:
+    try:
+        compress(TEXT, rate=rate, keep_first=first, keep_last=last)
+    except BudgetTooSmallError as exc:
+        receipt = compress(TEXT, max_tokens=exc.tokens_needed, keep_first=first, keep_last=last)
+        assert receipt.tokens_out <= exc.tokens_needed
+
+
 def test_json_has_no_first_sentence() -> None:
-    with pytest.raises(UsageError, match="do not go with JSON"):
+    with pytest.raises(UsageError, match="--keep-first does not go with JSON"):
         compress('{"a": [1, 2, 3]}', keep_first=1)
 
 

@@ -119,9 +119,9 @@ def test_a_stamp_at_the_margin_is_a_fact_too() -> None:
     [
         ({"protect": "numbers,colours"}, "--protect colours: no such kind of fact"),
         ({"protect": ""}, "--protect is empty"),
-        ({"protect": "all,names"}, "--protect all: no such kind"),
+        ({"protect": "all,names"}, "--protect all goes with no other kind"),
         ({"protect_pattern": ["("]}, r"--protect-pattern '\(': missing \)"),
-        ({"protect_pattern": "x"}, "protect_pattern takes a list"),
+        ({"protect_pattern": [1]}, r"protect_pattern: text or a list of texts is needed, this is \[1\]"),
     ],
 )
 def test_senseless_protection(arguments: dict[str, object], message: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from pathlib import Path
 
 import pytest
 from conftest import Scc
 
+from compressor_cli import compress
+from compressor_cli.engines.options import Options
 from compressor_cli.errors import UsageError
-from compressor_cli.settings import key_origins, load_keys, load_settings
+from compressor_cli.settings import CompressSettings, key_origins, load_keys, load_settings
 
 
 def test_precedence(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +25,7 @@ def test_precedence(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.model == "from-env"
     assert settings.engine == "prose"
     assert settings.rate is None
-    assert load_settings().compress.engine == "auto"
+    assert load_settings().compress.engine is None
 
 
 def test_sections_do_not_hide_each_other(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +36,46 @@ def test_sections_do_not_hide_each_other(work: Path, monkeypatch: pytest.MonkeyP
     assert settings.pull.streaming is True
     assert settings.pull.output == Path("x")
     assert settings.extractive.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("written", ["[numbers, names]", "'numbers, names'", '"numbers,names"'])
+def test_kinds_are_a_list_or_a_line(written: str, work: Path) -> None:
+    (work / "c.yaml").write_text(f"compress: {{protect: {written}}}\n")
+    assert Options(**load_settings(work / "c.yaml").compress.given()).kinds == ("numbers", "names")
+
+
+@pytest.mark.parametrize("written", ["x+", "[x+]", "['x+']"])
+def test_one_pattern_needs_no_list(written: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "c.yaml").write_text(f"compress: {{protect_pattern: {written}}}\n")
+    assert Options(**load_settings(work / "c.yaml").compress.given()).protect_pattern == ("x+",)
+    monkeypatch.setenv("SCC_COMPRESS__PROTECT_PATTERN", "y+")
+    assert load_settings(work / "c.yaml").compress.protect_pattern == ("y+",)
+
+
+def test_the_settings_are_the_keywords_and_have_no_defaults() -> None:
+    """A default stands once, in `Options`, and so does a check."""
+    names = [field.name for field in dataclasses.fields(Options) if field.name != "filename"]
+    assert list(CompressSettings.model_fields) == names
+    assert CompressSettings().given() == {}
+    parameters = inspect.signature(compress).parameters
+    assert all(parameters[field.name].default == field.default for field in dataclasses.fields(Options))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{protect: [numbers, colours]}", "--protect colours: no such kind of fact"),
+        ("{protect: 3}", "compress.protect: "),
+        ("{protect_pattern: [1]}", "compress.protect_pattern.0: "),
+        ("{engine: magic}", "unknown engine 'magic'"),
+        ("{level: high}", "unknown level 'high'"),
+    ],
+)
+def test_a_wrong_setting_of_compress(content: str, message: str, work: Path, scc: Scc) -> None:
+    (work / "c.yaml").write_text(f"compress: {content}\n")
+    run = scc("compress", "--config", "c.yaml", stdin="Some text.")
+    assert (run.exit_code, run.stdout) == (2, "")
+    assert message in run.stderr
 
 
 def test_settings_are_frozen() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,15 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Scc
+from conftest import REPO, Scc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compressor_cli.core.text_input import decode_text
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Receipt
 from compressor_cli.settings import CompressSettings
 from compressor_cli.stages.stream import compress_stream
+
+sys.path.insert(0, str(REPO / "benchmarks"))
+
+import stream
 
 COMMAND = [sys.executable, "-m", "compressor_cli", "compress", "--stream"]
 count = token_counter().count
@@ -50,6 +58,8 @@ def run(data: bytes, sizes: list[int], **options: object) -> tuple[list[Receipt]
         texts.append(text)
 
     summary = compress_stream(CompressSettings(**options), reader(data, sizes), write)
+    assert texts == [receipt.compressed for receipt in receipts]
+    assert summary.tokens_out == sum(receipt.tokens_out for receipt in receipts)
     assert summary.windows == len(receipts)
     assert summary.tokens_in == sum(receipt.tokens_in for receipt in receipts)
     return receipts, "".join(texts)
@@ -83,6 +93,48 @@ def test_nothing_is_lost_between_windows(long: str) -> None:
     assert sum(receipt.tokens_in for receipt in receipts) >= count(long)
 
 
+def test_line_ends_stay_as_they_were(long: str) -> None:
+    text = run(long.replace("\n", "\r\n").encode(), [4096], rate=0.6, protect="none")[1]
+    assert "\r\n\r\n" in text
+    assert text.count("\n") == text.count("\r\n")
+
+
+def test_words_do_not_run_together_where_no_line_ends(long: str) -> None:
+    one_line = " ".join(re.sub(r"[|`#>*-]", " ", long * 6).split())
+    receipts, _ = run(one_line.encode(), [4096], rate=0.5, protect="none")
+    assert len(receipts) > 2
+    assert all(receipt.compressed[-1] == " " for receipt in receipts[:-1])
+    assert all(receipt.tokens_out == count(receipt.compressed) <= 0.5 * receipt.tokens_in for receipt in receipts)
+
+
+def test_blank_lines_alone_are_no_window(long: str) -> None:
+    text = "\n" * 3000 + long
+    assert run(text.encode(), [4096], rate=1.0)[1] == text
+
+
+LONG_JSON = "```json\n" + json.dumps([{"id": n, "name": f"item {n}"} for n in range(900)], indent=1) + "\n```\n"
+LONG_TABLE = "| id | name |\n|----|------|\n" + "".join(f"| {n} | item number {n} |\n" for n in range(1200))
+
+
+@pytest.mark.parametrize("block", [LONG_JSON, LONG_TABLE, LONG_TABLE.replace("\n", "\r\n")])
+@pytest.mark.parametrize("before", [20, 300])
+def test_no_window_ends_within_a_fence_or_a_table(block: str, before: int, long: str) -> None:
+    assert len(block) > 25_000
+    words = "Some words that stand before it.\n" * before
+    receipts, text = run(f"{words}\n{block}\n{long}".encode(), [4096], protect="none")
+    assert len(receipts) > 3
+    if block == LONG_JSON:
+        (inner,) = re.findall(r"^```json\n(.*?)^```", text, re.M | re.S)
+        assert json.loads(inner) == [{"id": n, "name": f"item {n}"} for n in range(900)]
+    else:
+        assert re.findall(r"^\|\s*(\d+)\s*\|\s*item number \1\s*\|", text, re.M) == list(map(str, range(1200)))
+
+
+def test_a_block_without_an_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="a fence or table of more than"):
+        run(b"Words.\n\n```text\n" + b"line\n" * 300_000, [1 << 16])
+
+
 def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     dense = "It costs £48,000, weighs 7.5 t, takes 12 days from 3 March 2020 and reaches 20 km/h at 4 m.\n\n" * 14
     receipts, text = run((dense + long).encode(), [4096], rate=0.8)
@@ -97,7 +149,9 @@ def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     [
         (b"", "the input is empty"),
         (b" \n\n", "the input is empty"),
-        ("Grüße, ".encode("latin1") * 9, "not UTF-8 at offset 2"),
+        ("Grüße, ".encode("latin1") * 9, "stdin: not UTF-8: byte 0xfc at offset 2"),
+        (codecs.BOM_UTF8 + "Grüße, ".encode("latin1") * 9, "stdin: not UTF-8: byte 0xfc at offset 5"),
+        ("Grü".encode()[:-1], "stdin: not UTF-8: byte 0xc3 at offset 2"),
         (b"a\0b", "NUL byte at offset 1"),
         ("hello".encode("utf-16"), "UTF-16"),
         (b'{"a": 1}\n{"a": 2}\n', "JSON and tables"),
@@ -105,8 +159,23 @@ def test_windows_that_cannot_meet_the_rate_go_together(long: str) -> None:
     ],
 )
 def test_what_cannot_be_streamed(data: bytes, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        run(data, [7])
+    for size in (1, 7, 1 << 16):
+        with pytest.raises(UsageError, match=message):
+            run(data, [size])
+
+
+def test_errors_are_those_of_a_whole_text_and_name_the_input() -> None:
+    for data in (b"a\0b", b"\xff\xfe", b"abc\xff", b"\xef\xbb\xbfabc\xe4\xb8"):
+        with pytest.raises(UsageError) as whole:
+            decode_text(data, "in.md")
+        with pytest.raises(UsageError) as streamed:
+            compress_stream(CompressSettings(), reader(data, [1]), lambda receipt, text: None, name="in.md")
+        assert (str(streamed.value), streamed.value.hint) == (str(whole.value), whole.value.hint)
+        assert str(whole.value).startswith("in.md: ")
+
+
+def test_a_byte_order_mark_is_taken_off(long: str) -> None:
+    assert run(codecs.BOM_UTF8 + long.encode(), [1, 1, 5000], rate=1.0)[1] == long
 
 
 @pytest.mark.parametrize(
@@ -180,19 +249,21 @@ def test_the_command(work: Path, long: str, scc: Scc) -> None:
         assert scc("compress", "--stream", *flags, "in.md").exit_code == 2
 
 
+CODE = b"def size(path):\n    # how large a file is\n    return path.stat().st_size\n\n\n"
+
+
 @pytest.mark.slow
-def test_twenty_megabytes_in_flat_memory(long: str, work: Path) -> None:
-    """The second ten megabytes take no more memory than the first two. As code: prose of that size takes minutes."""
-    block = "def size(path):\n    # how large a file is\n    return path.stat().st_size\n\n\n" * 10_000
-
-    def peak(megabytes: int) -> int:
-        code = (
-            "import resource, subprocess, sys\n"
-            f"command = {COMMAND!r} + ['--domain', 'code']\n"
-            "subprocess.run(command, stdin=open('in.py'), stdout=open('out.py', 'w'), check=True)\n"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        (work / "in.py").write_text(block * megabytes)
-        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
-
-    assert peak(27) < 1.1 * peak(4)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("make", "flags"),
+    [(lambda: stream.prose(1_000_000), ["--protect", "none"]), (lambda: CODE * 250_000, ["--domain", "code"])],
+    ids=["prose", "code"],
+)
+def test_memory_stays_flat_and_output_begins_at_once(make: Callable[[], bytes], flags: list[str]) -> None:
+    """A megabyte of prose takes half a minute or more, so that twenty are for `benchmarks/stream.py`."""
+    data = make()
+    outcome = stream.measure(data, flags)
+    assert outcome.exit_code == 0
+    assert 0.3 * len(data) < outcome.written < 0.8 * len(data)
+    assert outcome.first_at <= 1 << 18  # a pipe holds 65,536 bytes, and as many are read at once
+    assert outcome.marks[-1] < min(400, 1.1 * outcome.marks[2])

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from compressor_cli.core.text_input import decode_text, read_text
 from compressor_cli.core.tokens import VOCABULARIES, token_counter
+from compressor_cli.engines.options import Options
 from compressor_cli.errors import UsageError
-from compressor_cli.settings import load_settings
 
 # o200k_base: "Hello", ",", " world", "!"
 HELLO, HELLO_TOKENS = "Hello, world!", 4
@@ -249,7 +249,7 @@ def test_a_file_name_of_any_bytes(work: Path, scc_process: Scc) -> None:
 
 
 def test_the_default_tokenizer_is_the_setting(scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
-    default = load_settings().compress.tokenizer
+    default = Options().tokenizer
     assert f"default {default}" in " ".join(scc("tokens", "--help").stdout.replace("│", " ").split())
     monkeypatch.setenv("SCC_COMPRESS__TOKENIZER", "mistral_v1")
     assert json.loads(scc("tokens", "--json", stdin="x").stdout)["tokenizer"] == "mistral_v1"

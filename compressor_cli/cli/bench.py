@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
+from compressor_cli.cli.common import ConfigOption, JsonOption, ModelOption, TokenizerOption, print_json, say
 from compressor_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ def compress_command(
     rates: Annotated[
         str | None, typer.Option("--rates", help="Budgets for prose, as shares of the tokens; default 0.7,0.5,0.33.")
     ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
-    ] = None,
+    tokenizer: TokenizerOption = None,
+    model: ModelOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", help="At most N texts of a kind, drawn by --seed; default all.")
     ] = None,
@@ -71,6 +67,7 @@ def compress_command(
     is still intact. Differences to the first system of a table have paired 95 % intervals over the texts.
     """
     from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.core.tokens import DEFAULT_TOKENIZER
     from compressor_cli.settings import load_settings
     from compressor_cli.stages.bench import bench as run
 
@@ -78,38 +75,47 @@ def compress_command(
         raise UsageError("nothing to measure", hint="name files or folders with text, or --questions FILE")
     if query and questions is None:
         raise UsageError("--query goes with --questions")
-    given = {"rates": rates.split(",") if rates is not None else None, "max_bytes": max_bytes, "seed": seed}
+    given = {"max_bytes": max_bytes, "seed": seed, "limit": limit, "query": query}
     settings = load_settings(
-        config, compress={"tokenizer": tokenizer, "model": model}, bench={**given, "limit": limit, "query": query}
+        config,
+        compress={"tokenizer": tokenizer, "model": model},
+        bench={**given, "rates": rates.split(",") if rates is not None else None},
     )
+    command = shlex.join(["scc", *sys.argv[1:]])
     with rows_progress("measuring") as on_event:
         summary = run(
             settings.bench,
             paths or [],
             questions,
-            tokenizer=settings.compress.tokenizer,
+            tokenizer=settings.compress.tokenizer or DEFAULT_TOKENIZER,
             model=settings.compress.model,
             output=output,
-            command=shlex.join(["scc", *sys.argv[1:]]),
+            command=command,
             on_event=on_event,
         )
+    _report(summary, as_json)
+
+
+def _report(summary: BenchSummary, as_json: bool) -> None:
     if as_json:
         print_json(summary.as_dict())
     else:
         typer.echo("\n".join(_lines(summary)))
+    for name, error in summary.failed:
+        say(f"failed: {name}: {error}")
     if summary.failed:
-        for name, error in summary.failed:
-            say(f"failed: {name}: {error}")
         raise PartialError(f"{_texts(len(summary.failed))} failed, in no table")
 
 
-_WIDTH = 100
+_WIDTH = 80  # of the narrowest terminals; the tables fit it, too
+_ALL = 0.98  # of the budget: no text can use each last token
+_FEW = "n<5"  # texts, as core/comparison.py has it
 _LISTED = 5  # names; --json has them all
 
 # Measures by group: their columns after the system, in order; `difference` is of the measure before it.
 _COLUMNS = {
-    "questions": ("answers", "difference", "facts", "numbers", "negation", "names", "run", "used"),
-    "prose": ("facts", "difference", "numbers", "negation", "names", "run", "used"),
+    "questions": ("answers", "difference", "facts", "negation", "run"),
+    "prose": ("facts", "difference", "numbers", "negation", "names", "run"),
     "code": ("saved", "difference", "parse", "tree", "identifiers"),
     "json": ("saved", "difference", "equal", "shorter"),
 }
@@ -121,11 +127,12 @@ _TITLES = {
 }
 _LEGENDS = {
     "answers": "answers: questions whose answer still stands in the text, whole and at word bounds",
-    "facts": "facts: numbers, negations, names, URLs and code that are kept, as scc check finds them; then some kinds",
+    "facts": "facts: numbers, negations, names, URLs and code that are kept, as scc check finds them; then some of "
+    "these kinds",
     "run": "run: words in a row that are kept, on average",
-    "used": "used: share of the budget that was used; every system has the same",
     "saved": "saved: share of the tokens",
-    "parse": "parse: files without a syntax error; tree: Python whose syntax tree is the same but for docstrings",
+    "parse": "parse: files without a syntax error; tree: Python whose syntax tree is the same but for docstrings; "
+    "outline leaves out the bodies, and is to be read, not run",
     "identifiers": "identifiers: kept, as scc check finds them",
     "equal": "equal: files whose data comes back with scc expand; shorter: files that lost tokens",
     "difference": "difference: first system minus this one, in the measure before it, with the paired 95 % interval",
@@ -153,7 +160,7 @@ def _lines(summary: BenchSummary) -> Iterator[str]:
         yield ""
         yield from _wrapped([_title(table)])
         yield from table_lines(columns, [_row(standing, names) for standing in table.systems])
-        yield from _wrapped(_refused(unmet, names[0]) for unmet in table.unmet)
+        yield from _wrapped(_notes(table, names[0]))
     used = {name for table in summary.tables for name in _COLUMNS[table.group]}
     yield ""
     yield from _wrapped(text for name, text in _LEGENDS.items() if name in used)
@@ -169,6 +176,20 @@ def _title(table: Table) -> str:
     texts = _texts(table.given) if table.texts == table.given else f"{table.texts:,} of {_texts(table.given)}"
     rate = "" if table.rate is None else f", at {table.rate:.0%} of the tokens"
     return f"{_TITLES[table.group]}: {asked}{texts}, {table.tokens:,} tokens{rate}"
+
+
+def _notes(table: Table, measure: str) -> Iterator[str]:
+    """What the rows do not say by themselves."""
+    for unmet in table.unmet:
+        yield _refused(unmet, measure)
+    compared = [standing.figures[measure] for standing in table.systems[1:]]
+    if any(figure.difference is not None and figure.interval is None for figure in compared):
+        yield f"{_FEW}: from so few texts there is no interval, and a difference says little"
+    used = [(standing.system, figure.value) for standing in table.systems if (figure := standing.figures.get("used"))]
+    under = [f"{system} {value:.0%}" for system, value in used if value is not None and value < _ALL]
+    if under:
+        rest = "" if len(under) == len(used) else "; the others all of it"
+        yield f"of the budget was used, on average: {', '.join(under)}{rest}"
 
 
 def _refused(unmet: Unmet, measure: str) -> str:
@@ -199,7 +220,7 @@ def _value(figure: Figure, name: str) -> str:
 def _difference(figure: Figure) -> str:
     if figure.difference is None:
         return ""
-    interval = "n<5" if figure.interval is None else ", ".join(_short(f"{end:+.3f}") for end in figure.interval)
+    interval = _FEW if figure.interval is None else ", ".join(_short(f"{end:.3f}") for end in figure.interval)
     return f"{_short(f'{figure.difference:+.3f}')} [{interval}]"
 
 

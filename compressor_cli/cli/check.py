@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,9 +44,11 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Which facts of ORIGINAL are kept, changed or lost in COMPRESSED, whoever made it."""
-    from compressor_cli.engines.options import Options
+    from compressor_cli.engines.options import Options, kinds_of
 
-    options = Options(protect=kinds or "all", protect_pattern=protect_pattern or ())
+    options = Options(
+        protect=kinds_of("all" if kinds is None else kinds, "--kinds") or "none", protect_pattern=protect_pattern or ()
+    )
     if rows is not None:
         if original is not None:
             raise UsageError("--input takes no ORIGINAL and COMPRESSED")
@@ -76,7 +79,13 @@ def _check_pair(original: Path, compressed: Path, options: Options, least: float
         if len(gone) > _LISTED:
             say(f"and {len(gone) - _LISTED} more (--json has them all)")
         _print_table({kind: _counts(report.facts, kind) for kind in report.by_kind}, report.fidelity)
+    _tell_unmatched(options, report.by_kind)
     _gate(report.fidelity, least)
+
+
+def _tell_unmatched(options: Options, by_kind: Collection[str]) -> None:
+    if options.patterns and "pattern" not in by_kind:
+        say("note: what --protect-pattern names is not in the original")
 
 
 def _counts(facts: tuple[FactStatus, ...], kind: str) -> tuple[int, int, int]:
@@ -128,6 +137,7 @@ def _check_rows(
     if summary.failed:
         told = "its row has" if output else "--output gives"
         raise PartialError(f"{summary.failed} of {summary.asked} rows could not be checked", hint=f"{told} the `error`")
+    _tell_unmatched(options, summary.by_kind)
     _gate(summary.fidelity, least)
 
 

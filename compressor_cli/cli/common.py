@@ -1,4 +1,4 @@
-"""What several commands share: the option `--config`, and the two ways to speak."""
+"""What several commands share: options of the same name and meaning, and the two ways to speak."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Annotated, Any
 import typer
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)]
+TokenizerOption = Annotated[
+    str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compressor_cli.cli.common import ConfigOption, JsonOption, json_bytes, print_json, say
+from compressor_cli.cli.common import (
+    ConfigOption,
+    JsonOption,
+    ModelOption,
+    TokenizerOption,
+    json_bytes,
+    print_json,
+    say,
+)
 from compressor_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -26,18 +34,14 @@ def compress(
         float | None, typer.Option("--rate", help="Keep at most this share of the tokens; default 0.5.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Keep at most this many tokens.")] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", help="Vocabulary, model name or tokenizer.json; default o200k_base.")
-    ] = None,
+    tokenizer: TokenizerOption = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="auto, or prose, code or json to treat any text as such.")
     ] = None,
     domain: Annotated[
         str | None, typer.Option("--domain", help="What the text is: prose, code, json or mixed; default: detected.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
-    ] = None,
+    model: ModelOption = None,
     level: Annotated[
         str | None,
         typer.Option("--level", help="Code: whitespace, comments, compact or outline; with a budget the last tried."),
@@ -61,14 +65,18 @@ def compress(
         bool | None, typer.Option("--omission-marker", help="Put […] where whole sentences went.")
     ] = None,
     keep_first: Annotated[
-        int | None, typer.Option("--keep-first", help="The first N sentences, of code lines, stay verbatim.")
+        int | None,
+        typer.Option("--keep-first", help="The first N sentences stay verbatim; of code N lines, of a chat N turns."),
     ] = None,
     keep_last: Annotated[
-        int | None, typer.Option("--keep-last", help="The last N stay verbatim; of a chat N turns, default 2.")
+        int | None, typer.Option("--keep-last", help="The last N stay verbatim, likewise; of a chat by default 2.")
     ] = None,
     stable_prefix: Annotated[
         int | None,
-        typer.Option("--stable-prefix", help="The first N tokens stay byte for byte, for a provider's cache."),
+        typer.Option(
+            "--stable-prefix",
+            help="The first N tokens stay byte for byte, for a provider's cache; of a chat whole messages.",
+        ),
     ] = None,
     chat: Annotated[
         bool | None, typer.Option("--chat", help='The text is {"messages": [...]}: compress its long contents.')
@@ -107,33 +115,10 @@ def compress(
     One FILE or stdin to stdout, several FILEs to --output-dir, or the rows of a JSONL file with --input and --output.
     """
     flags = locals()
-    from compressor_cli.core.tokens import warm_up
-
-    warm_up(tokenizer)  # while the settings are read and the model is loaded
-    from compressor_cli.settings import CompressSettings, load_settings
-
-    flags = {name: value for name, value in flags.items() if name in CompressSettings.model_fields}
-    settings = load_settings(config, compress=flags).compress
-    if rows is None and field is not None:
-        raise UsageError("--field goes with --input")
-    if output is not None and str(output) == "-":
-        if rows is not None:
-            raise UsageError("--output -: a batch is resumable, which standard output is not", hint="name a file")
-        output = None
-    # A budget given as a flag takes the place of the other kind from the environment or a file.
-    if max_tokens is not None and rate is None:
-        settings = settings.model_copy(update={"rate": None})
-    if rate is not None and max_tokens is None:
-        settings = settings.model_copy(update={"max_tokens": None})
+    settings = _settings(flags, config)
+    _check_together(flags)
+    output = None if str(output) == "-" else output
     show = sys.stderr.isatty() if stats is None else stats
-    if rows is None and (resume or retry_errors or limit is not None):
-        raise UsageError("--resume, --retry-errors and --limit go with --input")
-    if (rows is not None or output_dir is not None) and (map_file or receipt_file):
-        raise UsageError(
-            "--map and --receipt go with one text", hint="a batch row has the receipt; one run a text for maps"
-        )
-    if stream and (rows is not None or output_dir is not None or map_file or receipt_file):
-        raise UsageError("--stream goes from stdin or one FILE to stdout or --output")
     if rows is not None:
         field = field or ("messages" if settings.chat else "text")
         _batch(settings, rows, output, files, output_dir, field, limit, resume, retry_errors, as_json)
@@ -147,6 +132,41 @@ def compress(
             _stream(settings, file, output, show, as_json)
             return
         _one(settings, file, output, map_file, receipt_file, show, as_json)
+
+
+def _settings(flags: dict[str, Any], config: Path | None) -> CompressSettings:
+    from compressor_cli.core.tokens import warm_up
+
+    warm_up(flags["tokenizer"])  # while the settings are read and the model is loaded
+    from compressor_cli.settings import CompressSettings, load_settings
+
+    given = {name: flags[name] for name in CompressSettings.model_fields}
+    settings = load_settings(config, compress=given).compress
+    # A budget given as a flag takes the place of the other kind from the environment or a file.
+    for one, other in (("rate", "max_tokens"), ("max_tokens", "rate")):
+        if given[one] is not None and given[other] is None:
+            settings = settings.model_copy(update={other: None})
+    return settings
+
+
+def _check_together(flags: dict[str, Any]) -> None:
+    """Raises UsageError for flags that do not go together, whatever the text is."""
+    batch = flags["rows"] is not None
+    if not batch:
+        names = ("field", "resume", "retry_errors", "limit")
+        given = [f"--{name.replace('_', '-')}" for name in names if flags[name] not in (None, False)]
+        if given:
+            raise UsageError(f"{' and '.join(given)} {'goes' if len(given) == 1 else 'go'} with --input")
+    elif str(flags["output"]) == "-":
+        raise UsageError("--output -: a batch is resumable, which standard output is not", hint="name a file")
+    several = batch or flags["output_dir"] is not None
+    beside = flags["map_file"] or flags["receipt_file"]
+    if several and beside:
+        raise UsageError(
+            "--map and --receipt go with one text", hint="a batch row has the receipt; one run a text for maps"
+        )
+    if flags["stream"] and (several or beside):
+        raise UsageError("--stream goes from stdin or one FILE to stdout or --output")
 
 
 def _one(
@@ -305,7 +325,7 @@ def _compress_file(settings: CompressSettings, file: Path | None) -> tuple[bytes
     from compressor_cli.engines.compress import compress as run
     from compressor_cli.engines.options import Options
 
-    options = settings.model_dump()
+    options = settings.given()
     Options(**options)
     original = read_bytes(file)
     text = decode_text(original, input_name(file))

@@ -121,3 +121,4 @@ def _narrated() -> Iterator[Callable[[Any], None]]:
 
 app.command("split")(datasets.split)
 app.command("stats")(datasets.stats)
+app.command("check")(datasets.check)

@@ -1,16 +1,20 @@
-"""`scc data split` and `scc data stats`."""
+"""`scc data split`, `scc data stats` and `scc data check`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 
+if TYPE_CHECKING:
+    from compressor_cli.stages.datacheck import CheckedData
+
 _BAR = 40
+_LISTED = 40  # refused rows told on stderr; --json has them all
 
 
 def split(
@@ -115,9 +119,101 @@ def _stats_lines(found: dict[str, Any]) -> Iterator[str]:
             ]
             yield from table_lines([kind, *columns, "ratio"], rows)
             yield ""
-    bins = list(found["total"]["histogram"].items())
+    yield from _histogram_lines(found["total"]["histogram"])
+
+
+def _histogram_lines(histogram: dict[str, int]) -> Iterator[str]:
+    bins = list(histogram.items())
     filled = [place for place, (_, count) in enumerate(bins) if count]
     most = max(count for _, count in bins)
     for name, count in bins[filled[0] : filled[-1] + 1]:
         bar = "#" * -(-count * _BAR // most)
         yield f"{name:>8} tokens  {count:>8,}  {bar}".rstrip()
+
+
+def check(
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with train, valid and test.jsonl of chat rows; or one file.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Whose tokenizer and chat template: a folder, or a name on the hub.")
+    ] = None,
+    max_seq_length: Annotated[
+        int | None, typer.Option(help="What training cuts rows at, in tokens; default 2048.", show_default=False)
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(help="Which answers are trained: last (the default) or all of a row.", show_default=False),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows of each file.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Render each row as training will, and refuse those that it would cut, mask differently, or learn nothing from.
+
+    Compared with the renderings of mlx-lm, TRL and Tinker's SDK where they are installed. Exit 100 if a row is refused.
+    """
+    from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.core.chat_tokenizer import load_chat_tokenizer
+    from compressor_cli.errors import GateError, UsageError
+    from compressor_cli.settings import load_keys, load_settings
+    from compressor_cli.stages.datacheck import check_data, data_files
+
+    flags = {"model": model, "max_seq_length": max_seq_length, "mask": mask}
+    settings = load_settings(config, data_check=flags).data_check
+    if settings.model is None:
+        raise UsageError("--model is needed: the tokenizer of the model to train", hint="--model Qwen/Qwen3-8B")
+    data_files(place)  # before a tokenizer is fetched
+    key = load_keys().huggingface
+    tokenizer = load_chat_tokenizer(settings.model, token=key.get_secret_value() if key else None)
+    with rows_progress("checking") as on_event:
+        found = check_data(place, tokenizer, settings, limit=limit, on_event=on_event)
+    for name in found.ignored:
+        say(f"note: {name} is not checked: training reads train.jsonl, valid.jsonl and test.jsonl")
+    for name, reason in found.skipped.items():
+        say(f"note: not compared with {name}: {reason}")
+    if settings.mask == "all":
+        say("note: no library masks several answers of a row by itself; of masks, that of the last answer is compared")
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        for line in _check_lines(found):
+            typer.echo(line)
+    if found.refused:
+        if not as_json:
+            _tell_refused(found)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.by_kind().items())
+        raise GateError(f"{len(found.refused):,} of {found.rows:,} rows are refused: {kinds}", hint=_hint(found))
+
+
+def _hint(found: CheckedData) -> str | None:
+    longest = found.longest[0].tokens if found.longest else 0
+    too_long = longest > found.settings.max_seq_length
+    return f"--max-seq-length {longest} takes the longest row, at its price in memory" if too_long else None
+
+
+def _tell_refused(found: CheckedData) -> None:
+    for row in found.refused[:_LISTED]:
+        say(f"{row.file}, line {row.line}: {row.kind}: {row.detail}")
+    if len(found.refused) > _LISTED:
+        say(f"and {len(found.refused) - _LISTED:,} more (--json has them all)")
+
+
+def _check_lines(found: CheckedData) -> Iterator[str]:
+    from compressor_cli.core.figures import table_lines
+
+    columns = ("rows", "refused", "tokens", "trained", "share", "p50", "p95", "max")
+    parts = found.as_dict()
+    cells = [
+        [name, *(f"{part[column]:.3f}" if column == "share" else f"{part[column]:,}" for column in columns)]
+        for name, part in (*parts["splits"].items(), ("total", parts["total"]))
+    ]
+    yield from table_lines(["split", *columns], cells)
+    yield ""
+    if any(parts["histogram"].values()):
+        yield from _histogram_lines(parts["histogram"])
+        yield ""
+    for row in found.longest:
+        yield f"{row.tokens:>8,} tokens  {row.file}, line {row.line}"
+    compared = ", ".join(f"{name} {version}" for name, version in found.compared.items())
+    yield f"compared with {compared or 'no library'}"

@@ -27,11 +27,11 @@ def tokens(
 ) -> None:
     """Count tokens, exactly: one line for each file, and their total."""
     from compressor_cli.core.text_input import input_name, read_text
-    from compressor_cli.core.tokens import token_counter
+    from compressor_cli.core.tokens import DEFAULT_TOKENIZER, token_counter
     from compressor_cli.settings import load_settings
 
     settings = load_settings(config, compress={"tokenizer": tokenizer}).compress
-    counter = token_counter(settings.tokenizer)
+    counter = token_counter(settings.tokenizer or DEFAULT_TOKENIZER)
     paths: list[Path | None] = [*files] if files else [None]
     counts = [(input_name(path), counter.count(read_text(path))) for path in paths]
     if not counter.exact:

@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from compressor_cli.core.forms import form_of
+from compressor_cli.core.log_lines import are_events
+
 DomainName = Literal["prose", "code", "json", "mixed", "chat"]
 DOMAINS: tuple[str, ...] = get_args(DomainName)[:-1]  # those that a text can be found to be; a chat is asked for
 
@@ -14,6 +17,12 @@ _SAMPLED_LINES = 64
 _MIXED_SHARE = 0.12
 
 FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})")
+
+
+def closes_fence(line: str, mark: str) -> bool:
+    """`mark` opened it; at least as many of the same sign, and nothing else, end it."""
+    inner = line.strip()
+    return inner.startswith(mark) and not inner.strip(mark[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,11 @@ def detect_domain(text: str) -> Domain:
     if fenced and not outside:
         return Domain("code", _language(fenced), "nothing stands outside of its fences")
     lines = _sample(outside)
-    layout = _data_layout(_sample(outside, 24)) if not fenced else None
-    if layout:
-        return Domain("code", layout, f"its lines have the form of {layout}")
+    if not fenced and are_events(_sample(outside, 24)):
+        return Domain("mixed", None, "its lines begin with a time or a level, as those of a log")
+    form = form_of(text, _sample(outside, 24), _is_sentence) if not fenced else None
+    if form:
+        return Domain("code", form, f"its lines have the form of {form}")
     sentences = sum(1 for line in lines if _is_sentence(line))
     code = sum(1 for line in lines if len(line) < 200 and _STRONG.search(line)) if sentences < len(lines) else 0
     opens = code > 0 and sentences == 0 and _STRONG.search(lines[0]) is not None
@@ -84,33 +95,6 @@ def detect_domain(text: str) -> Domain:
     return Domain("mixed" if mixed else "prose", None, why)
 
 
-_LAYOUTS = (  # name, pattern, least share of the lines
-    ("xml", re.compile(r"^\s*<(?:\?xml\b|/?[\w:.-]+(?: [^<>]*)?/?>)"), 0.7),
-    ("yaml", re.compile(r"^\s*(?:- )*[\w.\"'/-]+:(?: +(?:[^\s.!?,;]+ ?){1,6}| *[|>\[{&*].*)?$|^\s*- \S+$|^---$|^\s*#"), 0.75),
-    ("dockerfile", re.compile(r"^(?:FROM|RUN|COPY|ADD|ENV|ARG|WORKDIR|CMD|ENTRYPOINT|EXPOSE|USER|VOLUME|LABEL) \S"), 0.6),
-    ("latex", re.compile(r"^\s*\\(?:documentclass|usepackage|begin|end|section|subsection|item|label|title|author)\b"), 0.25),
-    ("make", re.compile(r"^(?:[\w.%/-]+(?: [\w.%/-]+)*:(?![/=]).*|\t\S.*|[\w.-]+ ?[:?+]?= ?.*|#.*|\.PHONY.*)$"), 0.9),
-    ("traceback", re.compile(r"^(?:Traceback \(most recent call last\):|  File \".*\", line \d+|    \S.*|[\w.]+(?:Error|Exception)\b.*)$"), 0.8),
-    ("shell", re.compile(r"^(?:\w+@[\w.-]+:?\S*)?[$#] \S"), 0.4),
-)  # fmt: skip
-
-
-def _data_layout(lines: list[str]) -> str | None:
-    """Forms in which a word lost is a fault: configuration, tables, sessions."""
-    if len(lines) < 3:
-        return None
-    for mark, least in ((",", 2), ("\t", 1), (";", 2)):
-        counts = [line.count(mark) for line in lines]
-        if counts[0] >= least and counts.count(counts[0]) >= 0.9 * len(counts) and not all(map(_is_sentence, lines)):
-            return "csv"
-    must = {"xml": "<?xml", "make": "\t", "traceback": "Traceback "}
-    for name, pattern, share in _LAYOUTS:
-        hits = [line for line in lines if pattern.match(line)]
-        if len(hits) >= share * len(lines) and any(line.startswith(must.get(name, "")) for line in hits):
-            return name
-    return None
-
-
 def _is_sentence(line: str) -> bool:
     """Words from the margin on; inside code, sentences stand in comments and indented docstrings."""
     return (
@@ -122,16 +106,20 @@ def _is_sentence(line: str) -> bool:
 
 
 def _is_json(text: str) -> bool:
+    """Of JSONL a few whole lines are enough."""
+    if _parses(text):
+        return True
+    lines = [line for line in text.split("\n", 6)[:6] if line.strip()]
+    return len(lines) > 1 and all(line.lstrip()[0] in "{[" and _parses(line) for line in lines[:5])
+
+
+def _parses(text: str) -> bool:
+    """That it does not is the answer; a nesting too deep for the parser is too deep for the JSON engine as well."""
     try:
         json.loads(text)
-        return True
-    except (ValueError, RecursionError):
-        pass
-    lines = [line for line in text.split("\n", 6)[:6] if line.strip()]  # JSONL: a few whole lines are enough
-    try:
-        return len(lines) > 1 and all(isinstance(json.loads(line), dict | list) for line in lines[:5])
     except (ValueError, RecursionError):
         return False
+    return True
 
 
 def _split_fences(text: str) -> tuple[list[str], list[str]]:
@@ -143,7 +131,7 @@ def _split_fences(text: str) -> tuple[list[str], list[str]]:
         fence = FENCE.match(line) if "```" in line or "~~~" in line else None
         if not mark and fence:
             mark = fence.group(1)
-        elif mark and fence and line.strip().startswith(mark) and not line.strip().strip(mark[0]):
+        elif mark and fence and closes_fence(line, mark):
             mark = ""
         else:
             (inside if mark else outside).append(line)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,21 +29,36 @@ def read_text(path: Path | None) -> str:
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """Strict UTF-8: a replaced character would be text that nobody wrote."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f"{name}: UTF-16, and UTF-8 is needed", hint=_CONVERT.format("UTF-16"))
-    nul = data.find(b"\0")
-    if nul >= 0:
-        raise UsageError(f"{name}: binary data (a NUL byte at offset {nul}); UTF-8 text is needed")
-    # Cut off by hand: the codec `utf-8-sig` counts its offsets after the mark.
-    mark = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-    try:
-        return data[mark:].decode("utf-8")
-    except UnicodeDecodeError as exc:
-        byte = data[mark + exc.start]
-        raise UsageError(
-            f"{name}: not UTF-8: byte 0x{byte:02x} at offset {mark + exc.start}", hint=_CONVERT.format("LATIN1")
-        ) from None
+    return "".join(decode_pieces([data], name))
+
+
+def decode_pieces(pieces: Iterable[bytes], name: str) -> Iterator[str]:
+    """Strict UTF-8, since a replaced character would be text that nobody wrote. A piece may end within a character.
+
+    Raises UsageError as `read_text` does; offsets count from the first byte, a byte order mark too.
+    """
+    waiting, offset, begun = b"", 0, False
+    for data in chain(pieces, [b""]):
+        waiting += data
+        if not begun:
+            if data and len(waiting) < len(codecs.BOM_UTF8):
+                continue
+            if waiting.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise UsageError(f"{name}: UTF-16, and UTF-8 is needed", hint=_CONVERT.format("UTF-16"))
+            offset = len(codecs.BOM_UTF8) if waiting.startswith(codecs.BOM_UTF8) else 0
+            waiting, begun = waiting[offset:], True
+        nul = waiting.find(b"\0")
+        if nul >= 0:
+            raise UsageError(f"{name}: binary data (a NUL byte at offset {offset + nul}); UTF-8 text is needed")
+        try:
+            text, used = codecs.utf_8_decode(waiting, "strict", not data)
+        except UnicodeDecodeError as exc:
+            raise UsageError(
+                f"{name}: not UTF-8: byte 0x{waiting[exc.start]:02x} at offset {offset + exc.start}",
+                hint=_CONVERT.format("LATIN1"),
+            ) from None
+        yield text
+        waiting, offset = waiting[used:], offset + used
 
 
 _CONVERT = "convert it first, for example: iconv -f {} -t UTF-8"

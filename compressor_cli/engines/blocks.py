@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from compressor_cli.core.domains import closes_fence
 from compressor_cli.engines.code import LEVELS, compress_code, language_of
-from compressor_cli.engines.layout import Document, Line
+from compressor_cli.engines.comments import spared_comments
+from compressor_cli.engines.layout import FENCE, Document, Line
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.structured import compress_structured, source_of
 from compressor_cli.records import Block
@@ -30,17 +32,17 @@ class _Form:
 
 def fit_blocks(
     document: Document, options: Options, rate: float | None, count: Callable[[str], int]
-) -> tuple[tuple[Block, ...], list[str]]:
-    """Put the form that fits in the place of each block of `document`; what was done, and what to tell."""
+) -> tuple[Block, ...]:
+    """Put the form that fits in the place of each block of `document`; the receipt has what was done."""
     lines = [line for line in document.lines if line.block]
     if not lines:
-        return (), []
+        return ()
     before = [line.fixed or "" for line in lines]
     sizes = [count(text) for text in before]
     forms: list[_Form] = []
     used: list[int] = []
     for level in _levels(options, rate):
-        forms = [_form(line, text, level, count) for line, text in zip(lines, before, strict=True)]
+        forms = [_form(line, text, level, options, count) for line, text in zip(lines, before, strict=True)]
         used = [count(form.text) for form in forms]
         if rate is not None and sum(used) <= rate * sum(sizes):
             break
@@ -51,7 +53,7 @@ def fit_blocks(
             form, now = _Form(text, "none", form.domain, form.why), size
         line.fixed = form.text
         blocks.append(Block(start, start + len(text), form.domain, form.engine, form.why, size, now))
-    return tuple(blocks), []
+    return tuple(blocks)
 
 
 def _levels(options: Options, rate: float | None) -> tuple[str, ...]:
@@ -62,12 +64,13 @@ def _levels(options: Options, rate: float | None) -> tuple[str, ...]:
     return LEVELS[: LEVELS.index(top) + 1]
 
 
-def _form(line: Line, text: str, level: str, count: Callable[[str], int]) -> _Form:
+def _form(line: Line, text: str, level: str, options: Options, count: Callable[[str], int]) -> _Form:
     if line.block == "table":
         return _Form(_table(text), "table", "table", "a Markdown table")
     newline = "\r\n" if "\r\n" in text else "\n"
     opening, *body = text.split(newline)
-    closing = [body.pop()] if body and _closes(opening, body[-1]) else []
+    fence = FENCE.match(opening)
+    closing = [body.pop()] if body and fence and closes_fence(body[-1], fence.group(2)) else []
     label = opening.strip().lstrip("-*+0123456789.) ").lstrip("`~").strip().split(" ")[0].lower().strip("{}.")
     inner = newline.join(body)
     if not inner.strip() or label in _LEFT_ALONE:
@@ -79,15 +82,10 @@ def _form(line: Line, text: str, level: str, count: Callable[[str], int]) -> _Fo
     language = language_of(inner, label or None)
     if language is None:
         return _Form(text, "none", "fence", f"a fence of {label or 'text'}: left as it is")
-    result = compress_code(inner, language=language, level=level)
+    result = compress_code(inner, language=language, level=level, keep=spared_comments(inner, options))
     return _Form(
         _fenced(opening, result.text, closing, newline), "code", "code", f"a fence of {language}, {result.level}"
     )
-
-
-def _closes(opening: str, last: str) -> bool:
-    mark = last.strip()
-    return len(mark) >= 3 and mark[0] in "`~" and not mark.strip(mark[0]) and mark[0] in opening
 
 
 def _fenced(opening: str, inner: str, closing: list[str], newline: str) -> str:

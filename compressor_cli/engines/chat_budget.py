@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from compressor_cli.core.domains import Domain
 from compressor_cli.errors import BudgetTooSmallError
 from compressor_cli.records import Receipt
 
@@ -37,7 +38,7 @@ class Content:
     """A text that may be compressed, and what was learnt about it. `ask` gives a form, or the tokens that it needs."""
 
     path: str
-    domain: str
+    domain: Domain
     weight: float
     whole: Form
     ask: Callable[[int | None], Form | int]
@@ -98,8 +99,10 @@ class Content:
 Render = Callable[[Sequence[Form]], str]
 
 
-def within(budget: int, render: Render, contents: Sequence[Content], before: int, count: Count) -> list[Form]:
-    """The long contents alone, all of them, or each as short as it can be."""
+def within(
+    budget: int, render: Render, contents: Sequence[Content], before: int, count: Count, flags: str
+) -> list[Form]:
+    """The long contents alone, all of them, or each as short as it can be. `flags` say what stays verbatim."""
     whole = [content.whole for content in contents]
     stays = count(render([replace(form, json='""') for form in whole]))
     room = budget - stays - sum(content.whole.cost for content in contents if content.short)
@@ -116,7 +119,7 @@ def within(budget: int, render: Render, contents: Sequence[Content], before: int
         raise BudgetTooSmallError(
             f"the chat takes at least {needed} tokens, the budget is {budget}",
             needed,
-            hint=f"{stays} of them are what stays verbatim; a smaller --keep-last leaves less of that",
+            hint=f"{stays} of them stay verbatim" + (f"; less than {flags} would leave fewer" if flags else ""),
         )
     return _shared_out(budget, render, contents, contents, count) or smallest
 
@@ -165,7 +168,7 @@ def _fitted(contents: Sequence[Content], shares: Sequence[float]) -> dict[str, F
     found: dict[str, Form] = {}
     pairs = list(zip(contents, shares, strict=True))
     for rigid in (True, False):
-        fits = {c.path: c.fit(share) for c, share in pairs if (c.domain in ("code", "json")) == rigid}
+        fits = {c.path: c.fit(share) for c, share in pairs if (c.domain.name in ("code", "json")) == rigid}
         found |= {path: form for path, form in fits.items() if form is not None}
         if None in fits.values():
             return None

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor_cli.engines.layout import Document
+from compressor_cli.engines.layout import Document, Unit
 from compressor_cli.engines.query import Bearing, aim
 from compressor_cli.engines.render import render
-from compressor_cli.engines.scorer import Scorer
+from compressor_cli.engines.scorer import Scorer, Scores
 from compressor_cli.engines.select import Bools, Floats, estimate, select
 from compressor_cli.engines.worth import protected_free, weigh
 
 _FACT_WORTH = 0.1  # in answers, of a unit that states a protected fact where not all of them fit
 _ALONE_WORTH = 0.05  # of a unit beside none that is kept, where budget is left: `If.` says little
-_BARRED = 1e5  # tokens: more than anything is worth
+_SHORTEST_ROW, _ROW_SHARE = 8, 2 / 3  # units, and how many of them with a digit make figures of a sentence
+_ROW_CHANCES = (0.02, 0.5, 0.02)  # that an answer starts, that it goes on, that a writer keeps the unit
 _FILL_ROUNDS = 4
 _ONE_BY_ONE = 12  # tokens left that are worth exact counts
 _TRIES = 12_000  # units rendered while trying; bounds the time on long texts
@@ -44,9 +45,7 @@ class Chooser:
         self.strict = True
         self.known: dict[tuple[int, bytes], str | None] = {}
         self.nothing = self.barred = np.zeros(len(document.units), dtype=bool)
-        sentences = [span for line in document.lines for span in line.sentences]
-        scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in sentences])
-        worth = weigh(document, scores, count)
+        worth = weigh(document, _scores(document, scorer), count)
         self.worth = aim(worth, bearing) if bearing else worth
         self.problem = self.worth.problem
         self.bound = self.nothing.copy()  # kept only when the first of their group is
@@ -77,13 +76,9 @@ class Chooser:
     def size(self, keep: Bools) -> int:
         return self.count(self.rendered(keep))
 
-    def choose(self, budget: int, must: Bools, barred: Bools | None = None) -> Bools:
-        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget, and
-        nothing else of `barred`."""
-        self.barred = self.nothing if barred is None else barred & ~must
+    def choose(self, budget: int, must: Bools) -> Bools:
+        """Estimates lead, exact counts of the rendered text decide. Never less than `must`, whatever the budget."""
         problem = protected_free(self.problem, must)
-        if self.barred.any():
-            problem = replace(problem, cost=np.where(self.barred, np.float32(_BARRED), problem.cost))
         keep, used = must, self.size(must)
         target = float(budget - used)
         beyond, price = keep, None
@@ -92,7 +87,7 @@ class Chooser:
                 break
             trial, larger, price = select(problem, target, price)
             estimated = float(estimate(problem, trial[None])[0])
-            trial = self._settled(trial, must)
+            trial = self.settled(trial, must)
             size = self.size(trial)
             if used <= size <= budget:
                 keep, used, beyond = trial, size, larger
@@ -102,7 +97,27 @@ class Chooser:
             target = target + budget - size if size < budget else max(min(target, estimated) - (size - budget), 0.0)
         return self._fill(keep, beyond, budget, must)
 
-    def _settled(self, keep: Bools, must: Bools) -> Bools:
+    def filled(self, keep: Bools, beyond: Bools, budget: int, barred: Bools) -> Bools:
+        """`keep` and what fits the budget besides, of `beyond` first, nothing of `barred`."""
+        self.barred = barred & ~keep
+        return self._fill(keep, beyond & ~barred, budget, keep)
+
+    def trimmed(self, keep: Bools, budget: int, must: Bools) -> Bools:
+        """`keep` within the budget: without the runs that are worth least a token, but for `must`."""
+        value = self.problem.start + self.problem.bonus
+        runs = sorted(runs_of(keep & ~must), key=lambda run: -float(value[run].sum() / self.problem.cost[run].sum()))
+        within, over = keep, self.size(keep) - budget
+        while over > 0 and runs:
+            within = within.copy()
+            while over > 0 and runs:
+                run = runs.pop()
+                within[run] = False
+                over -= int(self.problem.cost[run].sum())
+            within = self.settled(within, must)
+            over = self.size(within) - budget
+        return self._fill(within, keep, budget, must)
+
+    def settled(self, keep: Bools, must: Bools) -> Bools:
         """A group follows its first unit, a sentence its negations; a lone dash stands only between two kept units."""
         keep = keep & ~self.barred | must
         for first, stop in self.worth.groups:
@@ -145,7 +160,7 @@ class Chooser:
         trial = keep.copy()
         for step in steps:
             trial[step] = True
-        trial = self._settled(trial, must)
+        trial = self.settled(trial, must)
         return trial, self.size(trial)
 
     def _steps(self, keep: Bools, beyond: Bools) -> list[NDArray[np.int64]]:
@@ -153,7 +168,7 @@ class Chooser:
         problem, weighed = self.problem, self.worth
         value = problem.start + problem.bonus + 0.02
         free = ~keep & ~self.bound & ~self.barred
-        runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in _runs(beyond & free)]
+        runs = [(1.0 + float(value[run].sum() / problem.cost[run].sum()), run) for run in runs_of(beyond & free)]
         near = np.zeros(len(keep), dtype=np.float32)
         near[1:] += keep[:-1] & ~weighed.begins[1:]
         near[:-1] += keep[1:] & ~weighed.begins[1:]
@@ -163,6 +178,24 @@ class Chooser:
         single = np.flatnonzero(free & ~weighed.dash & (~weighed.article | np.append(keep[1:], False)))
         ones = [(float(value[i]), np.array([i])) for i in single]
         return [step for _, step in sorted([*runs, *ones], key=lambda pair: -pair[0])]
+
+
+def _scores(document: Document, scorer: Scorer) -> Scores:
+    """The model's, but for rows of figures, of which it knows nothing and which would take as long as prose."""
+    sentences = [span for line in document.lines for span in line.sentences]
+    rows = [_is_row(document.units[a:b]) for a, b in sentences]
+    known = np.repeat(~np.array(rows, dtype=bool), [b - a for a, b in sentences])
+    asked = [span for span, row in zip(sentences, rows, strict=True) if not row]
+    scores = scorer.score([[unit.text for unit in document.units[a:b]] for a, b in asked])
+    columns = [np.full(len(known), chance, dtype=np.float32) for chance in _ROW_CHANCES]
+    for column, scored in zip(columns, (scores.start, scores.go_on, scores.keep), strict=True):
+        column[known] = scored
+    return Scores(*columns)
+
+
+def _is_row(units: Sequence[Unit]) -> bool:
+    figures = sum(any(map(str.isdigit, unit.core)) for unit in units)
+    return len(units) >= _SHORTEST_ROW and figures >= _ROW_SHARE * len(units)
 
 
 def _fitting(steps: list[NDArray[np.int64]], costs: Floats, room: int) -> list[NDArray[np.int64]]:
@@ -178,7 +211,7 @@ def _fitting(steps: list[NDArray[np.int64]], costs: Floats, room: int) -> list[N
     return taken
 
 
-def _runs(mask: Bools) -> list[NDArray[np.int64]]:
+def runs_of(mask: Bools) -> list[NDArray[np.int64]]:
     """Indices of each maximal run of true."""
     indices = np.flatnonzero(mask)
     if not len(indices):

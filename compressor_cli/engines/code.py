@@ -14,7 +14,15 @@ from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.code_languages import LANGUAGES, named
 from compressor_cli.engines.code_layout import rewrite
 from compressor_cli.engines.code_parse import BOM, Parsed, language_of, parse, parses, python_tree
-from compressor_cli.engines.code_tree import Scan, same_leaves, same_program, same_tokens, scan, without_comments
+from compressor_cli.engines.code_tree import (
+    REMOVED,
+    Scan,
+    same_leaves,
+    same_program,
+    same_tokens,
+    scan,
+    without_comments,
+)
 from compressor_cli.errors import UsageError
 
 __all__ = ["LANGUAGES", "LEVELS", "UNTOUCHED", "CodeResult", "compress_code", "language_of", "parses"]
@@ -28,6 +36,7 @@ _LONE_BREAK = re.compile(r"\r(?!\n)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Keep = Callable[[str], bool]
+Pinned = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,11 @@ class CodeResult:
     warnings: tuple[str, ...]
 
 
-def compress_code(text: str, *, language: str | None, level: str, keep: Keep | None = None) -> CodeResult:
-    """Never more tokens than `text` has. `keep` is asked of each comment and docstring that would go.
+def compress_code(
+    text: str, *, language: str | None, level: str, keep: Keep | None = None, pinned: Pinned = (0, 0)
+) -> CodeResult:
+    """Never more tokens than `text` has. `keep` is asked of each comment and docstring that would go. `pinned`: as many
+    characters at both ends stay as they are.
 
     What does not parse loses blank lines and trailing space at most, outside of the errors. But in C, C++ and SQL most
     errors are macros or dialects, and a lexer can check the result, and in Python some are the parser's own, and Python
@@ -59,9 +71,11 @@ def compress_code(text: str, *, language: str | None, level: str, keep: Keep | N
     parsed = parse(body.encode(), name)
     if parsed.grammar.doubtful.search(parsed.source):
         return CodeResult(text, name, UNTOUCHED, 0, 0, ("strings may end elsewhere in a dialect: left as it is",))
-    result = _compress(parsed, level, keep)
+    head, tail = text[: pinned[0]].removeprefix(BOM), text[len(text) - pinned[1] :]
+    ends = _head_size(head.encode()), len(tail.encode())
+    result = _compress(parsed, level, keep, ends)
     for _ in range(_ROUNDS if parsed.broken else 0):  # less white space can make fewer errors
-        again = _compress(parse(result.text.encode(), name), level, keep)
+        again = _compress(parse(result.text.encode(), name), level, keep, ends)
         if len(again.text) >= len(result.text):
             break
         comments, lines = result.comments + again.comments, result.lines_left_out + again.lines_left_out
@@ -77,11 +91,16 @@ def _unreadable(text: str) -> str | None:
     return None if text.isascii() or not _SURROGATE.search(text) else "has half a character"
 
 
-def _compress(parsed: Parsed, level: str, keep: Keep | None) -> CodeResult:
+def _head_size(head: bytes) -> int:
+    """Without the indentation of the line behind it, which is that line's own."""
+    return len(head) if head.endswith(b"\n") else len(head.rstrip(b" \t"))
+
+
+def _compress(parsed: Parsed, level: str, keep: Keep | None, ends: Pinned) -> CodeResult:
     name = parsed.grammar.language.name
     allowed, warnings = _allowed(parsed, level)
     for attempt in reversed(LEVELS[: LEVELS.index(allowed) + 1]):
-        found = _at_level(parsed, attempt, keep)
+        found = _at_level(parsed, attempt, keep, ends)
         if found is None:
             continue
         if attempt != allowed:
@@ -95,6 +114,9 @@ def _compress(parsed: Parsed, level: str, keep: Keep | None) -> CodeResult:
 def _allowed(parsed: Parsed, level: str) -> tuple[str, tuple[str, ...]]:
     """The level as far as the text takes it, and why no further."""
     language = parsed.grammar.language
+    if level == "outline" and not language.functions:
+        allowed, warnings = _allowed(parsed, "compact")
+        return allowed, (f"{language.name} has no outline here: {allowed} instead", *warnings)
     if parsed.broken and _checkable(parsed):
         return level, (f"does not parse as {language.name} as a whole: what does not is left as it is",)
     if parsed.broken:
@@ -111,17 +133,22 @@ def _checkable(parsed: Parsed) -> bool:
     return bool(parsed.grammar.language.lexed) and parsed.errors() <= _BROKEN
 
 
-def _at_level(parsed: Parsed, level: str, keep: Keep | None) -> tuple[str, int, int] | None:
-    """The text with the comments and lines left out of it, or None where that is not the same program, or no gain."""
+def _at_level(parsed: Parsed, level: str, keep: Keep | None, ends: Pinned) -> tuple[str, int, int] | None:
+    """The text with the comments and lines left out of it, or None where it is another program, or no gain."""
     dropping = level != "whitespace"
     source, grammar = parsed.source, parsed.grammar
-    before = scan(parsed.tree, source, grammar, outline=True) if level == "outline" else parsed.leaves
+    stays = ends[0], len(source) - ends[1]
+    before = scan(parsed.tree, source, grammar, outline=stays) if level == "outline" else parsed.leaves
+    if any(ends):
+        before.pin(stays)
     if keep and dropping:
         before.spare(keep)
     dropped = before.dropped if dropping else 0
     result = rewrite(before, grammar.language, level)
     if result == source:
         return source.decode(), dropped, 0
+    if not result.startswith(source[: stays[0]]) or not result.endswith(source[stays[1] :]):
+        return None
     if not before.lines_left_out and not _verified(parsed, before, result, dropping=dropping):
         return None
     text = result.decode()
@@ -146,4 +173,7 @@ def _verified(parsed: Parsed, before: Scan, result: bytes, *, dropping: bool) ->
     # Some parsers take a comment for more than white space: then the program without it is what must stay the same.
     blanked = without_comments(before)
     reference = scan(grammar.parse(blanked), blanked, grammar)
-    return same_leaves(before, reference) and same_program(reference, after, dropping=True)
+    if not same_leaves(before, reference):
+        return False
+    reference.roles = bytearray(role for role in before.roles if role != REMOVED)  # spared comments stay such
+    return same_program(reference, after, dropping=True)

@@ -17,11 +17,12 @@ def rewrite(scan: Scan, language: Language, level: str) -> bytes:
     """The source at a level. All but white space stays as it is, except for the leaves that the level drops."""
     dropping, indented = level != "whitespace", language.indented
     tight = _DIGITS if level in ("compact", "outline") else b""
-    source, layout = scan.source, _Layout(scan.source, language, level)
+    source, layout = scan.source, _Layout(scan.source, language, level, pinned=scan.pinned is not None)
     out: list[bytes] = []
     copied = end = 0  # up to where the source is written, and read
     spaces: list[bytes] = []  # what stood before each leaf dropped since the last one kept
     wrapped = False
+    head, tail = scan.pinned or (0, len(source))
     for start, stop, role in zip(scan.starts, scan.ends, scan.roles, strict=True):
         if dropping and role in (REMOVED, DOCSTRING):
             spaces.append(source[end:start])
@@ -31,6 +32,10 @@ def rewrite(scan: Scan, language: Language, level: str) -> bytes:
         old = source[end:start]
         if spaces or (old and (old != b" " or not layout.last or source[start] in tight)):
             new = layout.between([*spaces, old], start, role, wrapped=wrapped)
+            if start <= head or stop > tail:
+                new = old
+            elif layout.last < head:
+                new = source[layout.last : head] + new.rpartition(b"\n")[2]
             if spaces or new != old:
                 out += (source[copied : layout.last], new)
                 copied = start
@@ -42,20 +47,22 @@ def rewrite(scan: Scan, language: Language, level: str) -> bytes:
             layout.brackets += (source[start] in b"([{") - (source[start] in b")]}")
         layout.last, layout.role = stop, role
         end = stop
-    out += (source[copied : layout.last], layout.ending(b"".join([*spaces, source[end:]])))
+    ending = source[end:] if tail < len(source) else layout.ending(b"".join([*spaces, source[end:]]))
+    out += (source[copied : layout.last], source[layout.last : head] or ending)
     return b"".join(out)
 
 
 class _Layout:
     """What the white space before a leaf becomes, and what must be remembered for that."""
 
-    def __init__(self, source: bytes, language: Language, level: str) -> None:
+    def __init__(self, source: bytes, language: Language, level: str, *, pinned: bool) -> None:
         self.last = 0  # where the last leaf that stays ends
         self.role = TOKEN  # of that leaf
         self.brackets = 0  # that are open
         self._source = source
         self._language = language
         self._compact = level in ("compact", "outline")
+        self._indent = self._compact and not (pinned and language.indented)  # one block may be pinned in part
         self._widths = [0]  # of the indentations that are open
 
     def between(self, spaces: list[bytes], start: int, role: int, *, wrapped: bool) -> bytes:
@@ -87,7 +94,7 @@ class _Layout:
         margin = next((part.rpartition(b"\n")[2] for part in reversed(spaces) if b"\n" in part), None)
         if margin is None and not self.last:
             margin = spaces[0]
-        if self._compact:
+        if self._indent:
             margin = self._indentation(margin, start, role)
         newline = _newline(text if b"\n" in text else self._source) if self.last else b""
         if self._language.name == "go" and text.count(b"\n") > 1 and self._parted(start):

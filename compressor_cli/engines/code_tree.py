@@ -44,6 +44,7 @@ class Scan:
     bodies: dict[int, bytes] = field(default_factory=dict)  # what stands for the outlined leaf that starts here
     lines_left_out: int = 0
     directives: int = 0  # comments that are code
+    pinned: tuple[int, int] | None = None  # what ends before the first, or starts behind the second, stays
 
     @property
     def size(self) -> int:
@@ -60,6 +61,13 @@ class Scan:
         self.ends.append(end)
         self.roles.append(role)
 
+    def pin(self, ends: tuple[int, int]) -> None:
+        """What stands before the first of the two, or behind the second, stays as it is."""
+        self.pinned = ends
+        for i, role in enumerate(self.roles):
+            if role in (REMOVED, DOCSTRING, ELLIPSIS) and (self.starts[i] < ends[0] or self.ends[i] > ends[1]):
+                self.roles[i] = KEPT if role == REMOVED else TOKEN
+
     def spare(self, keep: Callable[[str], bool]) -> None:
         """Comments and docstrings that `keep` says yes to stay."""
         for i, role in enumerate(self.roles):
@@ -74,8 +82,11 @@ class Scan:
         return (leaf for leaf in every if leaf[2] not in (REMOVED, DOCSTRING)) if dropping else every
 
 
-def scan(tree: Tree, source: bytes, grammar: Grammar, *, outline: bool = False) -> Scan:
-    """The leaves in reading order. White space belongs to none; an atom is one, and so is what did not parse."""
+def scan(tree: Tree, source: bytes, grammar: Grammar, *, outline: tuple[int, int] | None = None) -> Scan:
+    """The leaves in reading order. White space belongs to none; an atom is one, and so is what did not parse.
+
+    `outline`: bodies between the two places are leaves.
+    """
     found = Scan(source, head=len(b"".join(source[:4096].splitlines(keepends=True)[:2])))
     roles, shape = grammar.roles, found.shape
     starts, ends, leaf_roles = found.starts, found.ends, found.roles
@@ -94,7 +105,7 @@ def scan(tree: Tree, source: bytes, grammar: Grammar, *, outline: bool = False) 
         if role is not None:
             descend = role in (FUNCTION, BODY)
             if role == FUNCTION:
-                outlined |= _bodies(node, source, grammar) if outline else set()
+                outlined |= _bodies(node, source, grammar, outline) if outline else set()
             elif role == BODY:
                 if node.start_byte in outlined:
                     outlined.discard(node.start_byte)
@@ -247,11 +258,13 @@ def _add_docstring(node: Node, found: Scan, grammar: Grammar, role: int, depth: 
         found.shape.append((depth + 1) << 16 | grammar.kind("ellipsis"))
 
 
-def _bodies(function: Node, source: bytes, grammar: Grammar) -> set[int]:
+def _bodies(function: Node, source: bytes, grammar: Grammar, within: tuple[int, int]) -> set[int]:
     braces = "{" in grammar.language.marker.format("")
     found = set()
     for child in function.children:
         if grammar.roles.get(child.kind_id) != BODY or (braces and not source.startswith(b"{", child.start_byte)):
+            continue
+        if child.start_byte < within[0] or child.end_byte > within[1]:
             continue
         if child.end_byte - child.start_byte > _SHORT_BODY or b"\n" in source[child.start_byte : child.end_byte]:
             found.add(child.start_byte)

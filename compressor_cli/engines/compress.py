@@ -4,47 +4,52 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from compressor_cli.core.domains import Domain
 from compressor_cli.core.facts import check_facts
-from compressor_cli.core.tokens import DEFAULT_TOKENIZER, TokenCounter, token_counter
+from compressor_cli.core.tokens import TokenCounter, token_counter
 from compressor_cli.engines.chat import compress_chat
+from compressor_cli.engines.chat_read import Kept
 from compressor_cli.engines.dispatch import Outcome, domain_of, treat
 from compressor_cli.engines.expand import text_map
-from compressor_cli.engines.options import KEPT_TURNS, PROTECTED, Options
+from compressor_cli.engines.options import KEPT_TURNS, Options
 from compressor_cli.errors import UsageError
-from compressor_cli.records import Block, Receipt
+from compressor_cli.records import Block, FactReport, Receipt
+
+WITHIN = "already within the budget"
 
 
 def compress(
     text: str,
     *,
-    rate: float | None = None,
-    max_tokens: int | None = None,
-    tokenizer: str = DEFAULT_TOKENIZER,
-    engine: str = "auto",
-    domain: str | None = None,
-    model: str | Path | None = None,
-    level: str | None = None,
-    query: str | None = None,
-    protect: str | Collection[str] = PROTECTED,
-    protect_pattern: Collection[str] = (),
-    allow_loss: bool = False,
-    omission_marker: bool = False,
-    keep_first: int = 0,
-    keep_last: int | None = None,
-    stable_prefix: int = 0,
-    chat: bool = False,
-    filename: str | None = None,
+    rate: float | None = Options.rate,
+    max_tokens: int | None = Options.max_tokens,
+    tokenizer: str = Options.tokenizer,
+    engine: str = Options.engine,
+    domain: str | None = Options.domain,
+    model: str | Path | None = Options.model,
+    level: str | None = Options.level,
+    query: str | None = Options.query,
+    protect: str | Collection[str] = Options.protect,
+    protect_pattern: str | Collection[str] = Options.protect_pattern,
+    allow_loss: bool = Options.allow_loss,
+    omission_marker: bool = Options.omission_marker,
+    keep_first: int = Options.keep_first,
+    keep_last: int | None = Options.keep_last,
+    stable_prefix: int = Options.stable_prefix,
+    chat: bool = Options.chat,
+    filename: str | None = Options.filename,
     with_map: bool = False,
 ) -> Receipt:
     """Fewer tokens, the same meaning. Never more than `rate` x its tokens, nor `max_tokens`, nor the input.
 
     Raises UsageError for arguments that make no sense and BudgetTooSmallError where what must not be touched, or a
     protected fact, does not fit the budget. Same input, same result. The keywords are the flags of `scc compress`;
-    `filename` helps to tell what the text is; `with_map` puts into the receipt what `expand` needs to give it back.
+    `filename` helps to tell what the text is; `with_map` puts into the receipt what `expand` needs to give it back. The
+    facts of a chat are those of its contents, at their places in the JSON.
 
     >>> receipt = compress("The committee met on Tuesday, 3 March, and did not approve the plan.", rate=0.7)
     >>> receipt.tokens_out <= 0.7 * receipt.tokens_in
@@ -63,27 +68,39 @@ def compress(
         raise UsageError(f"text is needed, this is {type(text).__name__}")
     if not text.strip():
         raise UsageError("the input is empty")
+    if not isinstance(with_map, bool):
+        raise UsageError(f"with_map: True or False is needed, this is {with_map!r:.60}")
     receipt = _receipt(text, options, token_counter(tokenizer), began)
+    if options.level and not _has_code(receipt):
+        receipt = replace(receipt, warnings=(*receipt.warnings, f"no code in it: --level {level} makes no difference"))
     return replace(receipt, map=text_map(text, receipt.compressed)) if with_map else receipt
 
 
-def _receipt(text: str, options: Options, counter: TokenCounter, began: float) -> Receipt:
+def _has_code(receipt: Receipt) -> bool:
+    """Or may have: what was within its budget was not looked at."""
+    domains = (receipt.domain, *(block.domain for block in receipt.blocks))
+    return "code" in domains or WITHIN in receipt.warnings
+
+
+def _receipt(text: str, options: Options, counter: TokenCounter, began: float, *, part: bool = False) -> Receipt:
+    """`part`: the text is a content of a chat, and what is said of patterns is said of all."""
     tokens_in = counter.count(text)
     budget = options.max_tokens
     if options.rate is not None:
         budget = math.floor(options.rate * tokens_in)
     found = domain_of(text, options)
-    if options.chat:
-        outcome = _chat(text, options, budget, counter)
-    elif budget is not None and tokens_in <= budget:
-        outcome = Outcome("none", text, ("already within the budget",))
-    else:
-        outcome = treat(text, found, options, budget, counter)
+    outcome = _outcome(text, found, options, budget, tokens_in, counter)
     tokens_out = counter.count(outcome.compressed)
-    if tokens_out >= tokens_in and outcome.compressed != text:
-        warnings = (*outcome.warnings, "nothing to gain: left as it is")
-        outcome, tokens_out = Outcome("none", text, warnings, outcome.budget, minified=outcome.minified), tokens_in
-    facts = check_facts(text, outcome.compressed, patterns=options.patterns)
+    if not part and not options.chat:
+        outcome = replace(outcome, warnings=(*outcome.warnings, *_unmatched(options, [text])))
+    if outcome.facts is None:
+        facts = check_facts(text, outcome.compressed, patterns=options.patterns)
+    else:
+        facts = FactReport(outcome.facts)
+    gone = sum(fact.status != "kept" and fact.kind in options.kinds for fact in facts.facts)
+    if gone and outcome.engine == "code":
+        told = f"{gone} protected facts" if gone > 1 else "1 protected fact"
+        outcome = replace(outcome, warnings=(f"{told} stood in what is left out", *outcome.warnings))
     aimed = outcome.budget if budget is None else budget
     return Receipt(
         compressed=outcome.compressed,
@@ -96,7 +113,7 @@ def _receipt(text: str, options: Options, counter: TokenCounter, began: float) -
         tokens_out=tokens_out,
         ratio=round(tokens_out / tokens_in, 4),
         savings=round(1 - tokens_out / tokens_in, 4),
-        rate=options.rate if options.rate is not None else round(min((aimed or tokens_in) / tokens_in, 1.0), 4),
+        rate=float(options.rate) if options.rate is not None else round(min((aimed or tokens_in) / tokens_in, 1.0), 4),
         level=outcome.level,
         minified_tokens=None if outcome.minified is None else counter.count(outcome.minified),
         blocks=outcome.blocks,
@@ -108,18 +125,52 @@ def _receipt(text: str, options: Options, counter: TokenCounter, began: float) -
     )
 
 
+def _outcome(
+    text: str, found: Domain, options: Options, budget: int | None, tokens_in: int, counter: TokenCounter
+) -> Outcome:
+    if options.chat:
+        outcome = _chat(text, options, budget, counter)
+    elif budget is not None and tokens_in <= budget:
+        outcome = Outcome("none", text, (WITHIN,))
+    else:
+        outcome = treat(text, found, options, budget, counter)
+    if outcome.compressed == text or counter.count(outcome.compressed) < tokens_in:
+        return outcome
+    warnings = (*outcome.warnings, "nothing to gain: left as it is")
+    return Outcome("none", text, warnings, outcome.budget, minified=outcome.minified)
+
+
 def _chat(text: str, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
     """Each content of the chat is a text of its own, under the same options but for what is the chat's."""
     turns = KEPT_TURNS if options.keep_last is None else options.keep_last
-    inner = replace(options, chat=False, keep_last=None, rate=None, max_tokens=None, filename=None)
+    kept = Kept(options.keep_first, turns, options.stable_prefix)
+    inner = replace(
+        options, chat=False, keep_first=0, keep_last=None, stable_prefix=0, rate=None, max_tokens=None, filename=None
+    )
 
     def compress_content(content: str, most: int | None) -> Receipt:
-        return _receipt(content, replace(inner, max_tokens=most), counter, time.perf_counter())
+        return _receipt(content, replace(inner, max_tokens=most), counter, time.perf_counter(), part=True)
 
-    result = compress_chat(text, budget=budget, keep_last=turns, count=counter.count, compress_text=compress_content)
+    result = compress_chat(
+        text,
+        budget=budget,
+        kept=kept,
+        count=counter.count,
+        compress_text=compress_content,
+        patterns=options.patterns,
+    )
     blocks = tuple(
-        Block(None, None, one.domain, one.engine, "; ".join(one.warnings), one.tokens_in, one.tokens_out, one.path)
+        Block(None, None, one.domain, one.engine, one.why, one.tokens_in, one.tokens_out, one.path)
         for one in result.receipts
     )
     engine = "none" if result.text == text else "chat"
-    return Outcome(engine, result.text, result.warnings, budget, blocks=blocks)
+    warnings = (*result.warnings, *_unmatched(options, result.contents))
+    return Outcome(engine, result.text, warnings, budget, blocks=blocks, facts=result.facts)
+
+
+def _unmatched(options: Options, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        f"--protect-pattern {pattern.pattern!r} matches nothing in the text"
+        for pattern in options.patterns
+        if not any(True for text in texts for _ in pattern.finditer(text))
+    )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import PurePath
 
 from compressor_cli.core.domains import Domain, detect_domain
 from compressor_cli.core.facts import check_facts
+from compressor_cli.core.log_lines import are_events
 from compressor_cli.core.tokens import TokenCounter
 from compressor_cli.engines.code import LANGUAGES, LEVELS, CodeResult, compress_code, language_of
 from compressor_cli.engines.code_languages import by_extension
-from compressor_cli.engines.logs import MARK, fold_logs
+from compressor_cli.engines.comments import spared_comments
+from compressor_cli.engines.logs import MARK, Folded, fold_logs
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.pins import split_pinned
 from compressor_cli.engines.scorer import model_folder
 from compressor_cli.engines.structured import compress_structured, source_of
 from compressor_cli.errors import BudgetTooSmallError, UsageError
-from compressor_cli.records import Block
+from compressor_cli.records import Block, FactStatus
 
 DEFAULT_RATE = 0.5
 _JOINS = 4  # corrections of a budget for the tokens that form where pinned parts meet the rest
@@ -27,7 +31,6 @@ _FORMS = {
     "htm": "html", "toml": "toml", "ini": "ini", "cfg": "ini", "diff": "diff", "patch": "diff", "tex": "latex",
 }  # fmt: skip
 _TABLES = ("csv", "tsv")  # what `domains` takes for code, and the engine for structured data reads
-_AS_PROSE = "--engine prose treats it as prose"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Outcome:
     level: str | None = None
     minified: str | None = None
     blocks: tuple[Block, ...] = ()
+    facts: tuple[FactStatus, ...] | None = None  # where they are not simply those of the two texts
 
 
 def domain_of(text: str, options: Options) -> Domain:
@@ -71,7 +75,8 @@ def _as_given(text: str, name: str) -> Domain:
 
 def treat(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
     """Raises BudgetTooSmallError where `budget` cannot be met, UsageError for a text that is not what it should be."""
-    if not (options.keep_first or options.keep_last or options.stable_prefix):
+    parsed = found.name == "code" and found.language not in _TABLES  # pins and all, as one program
+    if not options.pins or parsed:
         return _by_engine(text, found, options, budget, counter, pinned=False)
     return _around_pins(text, found, options, budget, counter)
 
@@ -82,9 +87,9 @@ def _by_engine(
     if found.name in ("prose", "mixed"):
         return _prose(text, options, budget, counter, pinned)
     if found.name == "json" or found.language in _TABLES:
-        outcome = _structured(text, found, budget, counter)
+        outcome = _structured(text, found, options, budget, counter)
     else:
-        outcome = _code(text, found, options, budget, counter.count)
+        outcome = _code(text, found, options, budget, counter)
     if options.query:
         outcome = replace(outcome, warnings=(*outcome.warnings, f"the query makes no difference to {found.name}"))
     return outcome
@@ -92,32 +97,22 @@ def _by_engine(
 
 def _around_pins(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
     if found.name == "json":
-        raise UsageError("--keep-first, --keep-last and --stable-prefix do not go with JSON", hint="leave them out")
-    head, middle, tail = split_pinned(
-        text,
-        keep_first=options.keep_first,
-        keep_last=options.keep_last or 0,
-        stable_prefix=options.stable_prefix,
-        by_lines=found.name == "code",
-        count=counter.count,
-    )
+        verb = "does" if len(options.pins) == 1 else "do"
+        raise UsageError(f"{' and '.join(options.pins)} {verb} not go with JSON", hint="JSON is kept whole anyway")
+    head, middle, tail = _split(text, found, options, counter)
     fixed = counter.count(head) + counter.count(tail)
     if not middle:
-        if budget is not None:
-            raise BudgetTooSmallError(f"what stays verbatim takes {fixed} tokens, the budget is {budget}", fixed)
-        return Outcome("none", text, ("all of it stays verbatim",))
-    room = None if budget is None else budget - fixed
+        return _all_stays(text, budget, counter)
+    besides = fixed  # tokens that the middle cannot have: those of the pins, and what forms where they meet it
     for _ in range(_JOINS):
+        room = None if budget is None else budget - besides
         if room is not None and room < 1:
             break
         try:
             inner = _by_engine(middle, found, options, room, counter, pinned=True)
         except BudgetTooSmallError as exc:
-            needed = (
-                exc.tokens_needed + fixed + (budget - fixed - room if budget is not None and room is not None else 0)
-            )
             message = f"{exc}, besides {fixed} tokens that stay verbatim"
-            raise BudgetTooSmallError(message, needed, hint=exc.hint) from None
+            raise BudgetTooSmallError(message, exc.tokens_needed + besides, hint=exc.hint) from None
         whole = head + inner.compressed + tail
         over = 0 if budget is None else counter.count(whole) - budget
         if over <= 0:
@@ -125,131 +120,197 @@ def _around_pins(text: str, found: Domain, options: Options, budget: int | None,
             blocks = tuple(replace(b, start=(b.start or 0) + shift, end=(b.end or 0) + shift) for b in inner.blocks)
             aimed = None if inner.budget is None else inner.budget + fixed
             return replace(inner, compressed=whole, blocks=blocks, budget=aimed)
-        room = (room or 0) - over
-    raise BudgetTooSmallError(f"what stays verbatim takes {fixed} tokens, the budget is {budget}", fixed + 1)
+        besides += over
+    try:
+        least = counter.count(_by_engine(middle, found, options, 1, counter, pinned=True).compressed)
+    except BudgetTooSmallError as exc:
+        least = exc.tokens_needed
+    raise BudgetTooSmallError(
+        f"what stays verbatim takes {fixed} tokens, the budget is {budget}", besides + max(least, 1)
+    )
 
 
-def _structured(text: str, found: Domain, budget: int | None, counter: TokenCounter) -> Outcome:
+def _split(text: str, found: Domain, options: Options, counter: TokenCounter) -> tuple[str, str, str]:
+    return split_pinned(
+        text,
+        keep_first=options.keep_first,
+        keep_last=options.keep_last or 0,
+        stable_prefix=options.stable_prefix,
+        by_lines=found.name == "code",
+        count=counter.count,
+    )
+
+
+def _all_stays(text: str, budget: int | None, counter: TokenCounter) -> Outcome:
+    if budget is not None:
+        tokens = counter.count(text)
+        raise BudgetTooSmallError(f"what stays verbatim takes {tokens} tokens, the budget is {budget}", tokens)
+    return Outcome("none", text, ("all of it stays verbatim",))
+
+
+def _structured(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
     if source_of(text) is None:
         if found.name == "json":
-            raise UsageError("the input is neither JSON nor JSONL nor CSV", hint="leave --domain json out")
-        return _left_alone(text, found, budget, counter.count)
+            raise UsageError("the input is neither JSON nor JSONL nor CSV", hint=f"leave {_told(options)} json out")
+        return _left_alone(text, found, options, budget, counter.count)
     result = compress_structured(text, count=counter.count)
     needed = counter.count(result.text)
     if budget is not None and needed > budget:
         raise BudgetTooSmallError(
             f"{result.source.upper()} is kept whole and takes {needed} tokens, the budget is {budget}",
             needed,
-            hint=_AS_PROSE,
+            hint=_as_prose(options),
         )
     engine = "none" if result.text == text else "json"
-    return Outcome(engine, result.text, result.warnings, budget, minified=result.minified, level=None)
+    return Outcome(engine, result.text, result.warnings, budget, minified=result.minified)
 
 
-def _code(text: str, found: Domain, options: Options, budget: int | None, count: Callable[[str], int]) -> Outcome:
-    language = found.language
+def _code(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
+    language, count = found.language, counter.count
     if language is None or (language in LANGUAGES and not options.filename):
         language = language_of(text, None)  # by parsing: better than by the looks of some lines
     if language not in LANGUAGES:
-        return _left_alone(text, found, budget, count)
+        return _left_alone(text, found, options, budget, count)
+    head, middle, tail = _split(text, found, options, counter) if options.pins else ("", text, "")
+    if not middle:
+        return _all_stays(text, budget, counter)
+    pinned = len(head), len(tail) if options.keep_last else 0
     if budget is None:
-        result = _code_within(text, language, options, options.level or "comments")
-        return _code_outcome(text, result, options, None)
+        result = _code_within(text, language, options, options.level or "comments", pinned)
+        return _code_outcome(text, result, None)
     top = options.level or ("outline" if options.allow_loss else "compact")
     smallest = count(text)
     for level in LEVELS[: LEVELS.index(top) + 1]:
-        result = _code_within(text, language, options, level)
+        result = _code_within(text, language, options, level, pinned)
         size = count(result.text)
         if size <= budget:
-            return _code_outcome(text, result, options, budget)
+            return _code_outcome(text, result, budget)
         smallest = min(smallest, size)
-    hint = f"{_AS_PROSE}" if top == "outline" else f"--level outline or --allow-loss leaves bodies out; {_AS_PROSE}"
-    raise BudgetTooSmallError(
-        f"{language} takes {smallest} tokens at --level {top}, the budget is {budget}", smallest, hint=hint
-    )
+    bare = count(compress_code(text, language=language, level=top, pinned=pinned).text)
+    hints = [] if top == "outline" else ["--level outline leaves bodies out"]
+    if options.level is None:
+        hints = [f"{hint}, as --allow-loss does" for hint in hints] + [_as_prose(options)]
+    kept = ""
+    if bare < smallest:
+        kept = " with the comments that state protected facts"
+        hints.insert(0, f"--level {top} leaves all comments out: {bare} tokens")
+    message = f"{language} takes {smallest} tokens at the level {top}{kept}, the budget is {budget}"
+    raise BudgetTooSmallError(message, smallest, hint="; ".join(hints) or None)
 
 
-def _code_within(text: str, language: str, options: Options, level: str) -> CodeResult:
-    """What --protect-pattern names stays, be it in a comment: the last level that leaves it standing.
-
-    A level that nobody asked for leaves the comments that state a protected fact.
-    """
+def _code_within(text: str, language: str, options: Options, level: str, pinned: tuple[int, int]) -> CodeResult:
+    """What --protect-pattern names stays: comments that hold it, and where it stands elsewhere, the highest level that
+    leaves it standing."""
     guarded = () if options.allow_loss else options.patterns
-    chosen = options.level is not None or options.rate is not None or options.max_tokens is not None
-    result = compress_code(text, language=language, level=level, keep=None if chosen else _states(options))
-    if guarded:
-        levels = LEVELS[: LEVELS.index(level)]
-        for lower in reversed(levels):
-            if check_facts(text, result.text, kinds=(), patterns=guarded).fidelity == 1.0:
-                break
-            result = compress_code(text, language=language, level=lower)
+    keep = spared_comments(text, options)
+    for attempt in reversed(LEVELS[: LEVELS.index(level) + 1]):
+        result = compress_code(text, language=language, level=attempt, keep=keep, pinned=pinned)
+        if not guarded or check_facts(text, result.text, kinds=(), patterns=guarded).fidelity == 1.0:
+            break
     return result
 
 
-def _states(options: Options) -> Callable[[str], bool] | None:
-    from compressor_cli.core.facts import find_facts
-
-    kinds = tuple(kind for kind in options.kinds if kind != "code")
-    return (lambda comment: bool(find_facts(comment, kinds))) if kinds else None
-
-
-def _code_outcome(text: str, result: CodeResult, options: Options, budget: int | None) -> Outcome:
-    notes = [*result.warnings, *_lost_in_comments(text, result, options)]
+def _code_outcome(text: str, result: CodeResult, budget: int | None) -> Outcome:
+    notes = [*result.warnings]
     if result.comments:
         what = "1 comment is" if result.comments == 1 else f"{result.comments} comments and docstrings are"
         notes.append(f"{what} left out")
     if result.lines_left_out:
         notes.append(f"{result.lines_left_out} lines of bodies are left out")
+    elif result.level == "outline":
+        notes.append("no bodies to leave out")
     engine = "none" if result.text == text else "code"
     return Outcome(engine, result.text, tuple(notes), budget, level=result.level)
 
 
-def _lost_in_comments(text: str, result: CodeResult, options: Options) -> tuple[str, ...]:
-    """What a level that was asked for took with the comments; the receipt lists it."""
-    gone = [f for f in check_facts(text, result.text).facts if f.status != "kept" and f.kind in options.kinds]
-    return (f"{len(gone)} protected facts stood in what is left out",) if gone else ()
-
-
-def _left_alone(text: str, found: Domain, budget: int | None, count: Callable[[str], int]) -> Outcome:
+def _left_alone(text: str, found: Domain, options: Options, budget: int | None, count: Callable[[str], int]) -> Outcome:
     name = found.language or found.name
     if budget is not None:
         tokens = count(text)
         raise BudgetTooSmallError(
-            f"{name} stays as it is and takes {tokens} tokens, the budget is {budget}", tokens, hint=_AS_PROSE
+            f"{name} stays as it is and takes {tokens} tokens, the budget is {budget}", tokens, hint=_as_prose(options)
         )
-    return Outcome("none", text, (f"{name} is left as it is; {_AS_PROSE}",))
+    return Outcome("none", text, (f"{name} is left as it is; {_as_prose(options)}",))
+
+
+def _told(options: Options) -> str:
+    """The flag that says what the text is, or would."""
+    return "--domain" if options.domain else "--engine"
+
+
+def _as_prose(options: Options) -> str:
+    return f"{_told(options)} prose treats it as prose"
 
 
 def _prose(text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool) -> Outcome:
+    """The first reading that fits the budget, of those that lose the least."""
     from compressor_cli.engines.prose import compress_prose
     from compressor_cli.engines.scorer import EMBEDDED, load_scorer
 
-    folded = fold_logs(text)
-    notes: tuple[str, ...] = ()
-    if folded.lines:
-        notes = (f"{folded.lines} repeated lines are folded",)
-        options = replace(options, protect_pattern=(*options.protect_pattern, f"(?m){MARK.pattern}"))
+    aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
+    refused: list[BudgetTooSmallError] = []
+    for read in _readings(text, options, budget):
+        folded, notes = read.folded, (read.folded.note,) if read.folded.note else ()
         size = counter.count(folded.text)
-        aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
-        if size <= aim:
+        if notes and size <= aim:
             return Outcome("logs", folded.text, notes, aim)
-    scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
-    result = compress_prose(
-        folded.text, options, share=DEFAULT_RATE, budget=budget, count=counter.count, scorer=scorer, pinned=pinned
-    )
-    notes = (*notes, *result.warnings)
-    if result.compressed == text:
-        return Outcome("none", text, notes or ("nothing to gain: left as it is",), result.budget)
-    blocks = _in_the_input(result.blocks, folded.text, text) if folded.lines else result.blocks
-    return Outcome("prose", result.compressed, notes, result.budget, blocks=blocks)
+        if read.options is None:
+            continue
+        scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
+        share = min(aim / size, 1.0) if notes else DEFAULT_RATE
+        try:
+            result = compress_prose(
+                folded.text, read.options, share=share, budget=budget, count=counter.count, scorer=scorer,
+                pinned=pinned, events=folded.events if read.whole_events else (),
+            )  # fmt: skip
+        except BudgetTooSmallError as exc:
+            refused.append(exc)
+            continue
+        gone = folded.left_out(result.compressed) if read.whole_events else ""
+        notes = (*notes, *filter(None, [gone]), *result.warnings)
+        if result.compressed == text:
+            return Outcome("none", text, notes or ("nothing to gain: left as it is",), result.budget)
+        blocks = _in_the_input(result.blocks, folded, text) if folded.lines else result.blocks
+        engine = "logs" if read.whole_events and are_events(text.split("\n")) else "prose"
+        return Outcome(engine, result.compressed, notes, result.budget, blocks=blocks)
+    raise min(refused, key=lambda exc: exc.tokens_needed)
 
 
-def _in_the_input(blocks: tuple[Block, ...], folded: str, text: str) -> tuple[Block, ...]:
+@dataclass(frozen=True)
+class _Reading:
+    """A text with its logs folded one way, and the options under which the rest is found; None: nothing else goes."""
+
+    folded: Folded
+    options: Options | None
+    whole_events: bool = False
+
+
+def _readings(text: str, options: Options, budget: int | None) -> tuple[_Reading, ...]:
+    """Times that are protected go where the default rate or the budget cannot be met with all of them, and before
+    anything goes that only --allow-loss gives up. --engine prose takes words out of log lines; their marks stay."""
+    listed = fold_logs(text, times=True)
+    if not listed.rows:
+        return (_Reading(listed, options),)
+    short = fold_logs(text, times=False)
+    whole = options.engine != "prose"
+    if not whole:
+        options = replace(options, protect_pattern=(*options.protect_pattern, f"(?m){MARK.pattern}"))
+    strict = replace(options, allow_loss=False)
+    if "numbers" not in options.kinds:
+        return _Reading(listed, None), _Reading(short, options, whole)
+    if budget is None:
+        return _Reading(listed, None), _Reading(short, None), _Reading(listed, strict, whole)
+    shorter = [_Reading(short, strict, whole)] if short.text != listed.text else []
+    return _Reading(listed, strict, whole), *shorter, *([_Reading(short, options, whole)] if options.allow_loss else [])
+
+
+def _in_the_input(blocks: tuple[Block, ...], folded: Folded, text: str) -> tuple[Block, ...]:
     """Lines that were folded away had moved what stands behind them."""
-    placed, at = [], 0
-    for block in blocks:
-        source = folded[block.start : block.end]
-        at = text.find(source, at)
-        placed.append(replace(block, start=at, end=at + len(source)))
-        at += len(source)
-    return tuple(placed)
+    sources = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    begins = [0, *accumulate(len(row.text) + 1 for row in folded.rows)]
+
+    def place(at: int) -> int:
+        n = bisect_right(begins, at) - 1
+        return sources[folded.rows[n].at] + at - begins[n]
+
+    return tuple(replace(b, start=place(b.start or 0), end=place((b.end or 1) - 1) + 1) for b in blocks)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from compressor_cli.core.maps import apply_map, make_map
 from compressor_cli.engines.structured import restore
 from compressor_cli.errors import UsageError
 from compressor_cli.records import Receipt
+
+_FORM = re.compile(r"\ufeff?# (?:(?:jsonl )?table|toon|jsonl)\r?(?:\n|\Z)")  # as engines/structured.py writes them
 
 
 def expand(compressed: str | Receipt, map: bytes | None = None) -> str:
@@ -25,6 +29,11 @@ def expand(compressed: str | Receipt, map: bytes | None = None) -> str:
     if map is not None:
         return apply_map(to_bytes(text), map).decode("utf-8", "surrogatepass")
     found = restore(text)
+    if found is None and _FORM.match(text):
+        raise UsageError(
+            "this begins as a lossless form, but the rest cannot be read: it is damaged, or too large",
+            hint="take another copy of it; of a text that had a --map, name that",
+        )
     if found is None:
         raise UsageError("this is no lossless form, and nothing here says what was left out", hint="name its --map")
     return found[1]

@@ -15,6 +15,10 @@ import numpy as np
 from compressor_cli.core.facts import check_facts, find_facts
 from compressor_cli.engines.layout import Document
 from compressor_cli.engines.select import Bools
+from compressor_cli.records import FactStatus
+
+_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+_FEW = 3  # places in which a result says something; where there are more, none is told from the others
 
 
 class Guard:
@@ -31,7 +35,7 @@ class Guard:
         self.units = np.zeros(len(document.units), dtype=bool)
         self.beside = self.units.copy()  # behind a bare number: `two` alone says little
         self.lines: set[int] = set()  # lines of which something must be kept: a fact stands in their prefix
-        self._words: set[tuple[int, int]] = set()
+        self._plain = [_plain(unit.core) for unit in document.units]
         self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}  # units by fact, as ranges
         # All kinds are looked for, here and below: the receipt asks for the same again, and that is remembered.
         facts = [fact for fact in find_facts(text) if fact.kind in kinds] if kinds else []
@@ -56,7 +60,7 @@ class Guard:
 
     def _place(self, start: int, end: int) -> tuple[int, int] | None:
         """The units that overlap a span of the text; an empty range at the line's where a prefix holds it."""
-        first, stop = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        first, stop = self._units_at(start, end)
         if first < stop:
             return first, stop
         n = bisect_right(self._line_starts, start) - 1
@@ -66,40 +70,54 @@ class Guard:
         self.lines.add(n)
         return line.start, line.start
 
-    def lost(self, compressed: str) -> list[tuple[int, int]]:
-        """Facts, by their offsets in the text, that `compressed` does not state any more, or turns round."""
+    def _units_at(self, start: int, end: int) -> tuple[int, int]:
+        return bisect_right(self._ends, start), bisect_left(self._starts, end)
+
+    def lost(self, compressed: str) -> list[FactStatus]:
+        """Facts that `compressed` does not state any more or turns round, and words that only it negates."""
         report = check_facts(self._text, compressed, patterns=self._patterns)
         protected = (*self._kinds, "pattern")
-        gone = [(f.start, f.end) for f in report.facts if f.status != "kept" and f.kind in protected]
-        for span in gone:  # a word that only the result negates is no fact of the text, and as wrong
-            place = self._place(*span) if span not in self._spans else None
-            if place is not None and place[0] < place[1]:
-                self._spans[span] = [place]
-                self._words.add(span)
-        return [span for span in gone if span in self._spans]
+        return [f for f in report.facts if f.status != "kept" and f.kind in protected and self._held(f)]
 
-    def states_all(self, lost: Sequence[tuple[int, int]]) -> bool:
-        """Whether no fact of the text is among what was lost, but at most words that seem to be negated now."""
-        return self._words.issuperset(lost)
+    def spots(self, lost: Sequence[FactStatus], keep: Bools) -> list[tuple[int, int]]:
+        """Units to look at for what went wrong: those of each fact, and those kept that now say something else."""
+        spots = [units for fact in lost for units in self._held(fact)]
+        kept = [i for i in np.flatnonzero(keep).tolist() if self._plain[i]]
+        said = [self._plain[i] for i in kept]
+        for fact in lost:
+            words = [word for word in map(_plain, (fact.found or "").split()) if word]
+            places = [k for k in range(len(said)) if words and said[k : k + len(words)] == words]
+            if len(places) <= _FEW:
+                spots += [(i, i + 1) for k in places for i in kept[k : k + len(words)]]
+        return sorted(set(spots))
 
-    def widened(self, must: Bools, lost: Sequence[tuple[int, int]], reach: int) -> Bools:
-        """`must` with `reach` units on both sides of each lost fact, within its line."""
+    def widened(self, must: Bools, spots: Sequence[tuple[int, int]], reach: int) -> Bools:
+        """`must` with `reach` units on both sides of each spot, within its line."""
         must = must.copy()
-        for first, stop, n in map(self._held, lost):
-            line = self._document.lines[n]
+        for first, stop in spots:
+            line = self._document.lines[self._line_of(first)]
             must[max(first - reach, line.start) : min(stop + reach, line.stop)] = True
         return must
 
-    def around(self, lost: Sequence[tuple[int, int]], lines: int) -> Bools:
-        """The lines of lost facts, and as many on both sides."""
+    def around(self, spots: Sequence[tuple[int, int]], lines: int) -> Bools:
+        """The lines of the spots, and as many on both sides."""
         mask = np.zeros(len(self._document.units), dtype=bool)
-        for _, _, n in map(self._held, lost):
+        for n in {self._line_of(first) for first, _ in spots}:
             part = self._document.lines[max(n - lines, 0) : n + lines + 1]
             mask[part[0].start : part[-1].stop] = True
         return mask
 
-    def _held(self, span: tuple[int, int]) -> tuple[int, int, int]:
-        """The units of a fact, from the first to the last, and the number of its line."""
-        held = self._spans[span]
-        first, stop = min(a for a, _ in held), max(b for _, b in held)
-        return first, stop, bisect_right(self._line_starts, self._document.units[first].start) - 1
+    def _held(self, fact: FactStatus) -> list[tuple[int, int]]:
+        """The units of a fact; a word that only the result negates is no fact of the text, but stands in one."""
+        known = self._spans.get((fact.start, fact.end))
+        if known is not None:
+            return known
+        units = self._units_at(fact.start, fact.end)
+        return [units] if units[0] < units[1] else []
+
+    def _line_of(self, unit: int) -> int:
+        return bisect_right(self._line_starts, self._document.units[unit].start) - 1
+
+
+def _plain(word: str) -> str:
+    return _EDGES.sub("", word.lower())

@@ -1,20 +1,24 @@
 """Text as units that can be kept or dropped.
 
 A document is a list of lines; a line has a prefix (`## `, `- `, `> `, a speaker's name) and units, most of them words.
-A unit is never cut: a link or a piece of inline code is one. Fences, tables, front matter and the like are fixed lines.
+A unit is never cut: a link or a piece of inline code is one, and on demand an event of a log, for half of what it says
+may be something else. Fences, tables, front matter and the like are fixed lines.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
+from compressor_cli.core.domains import closes_fence
+from compressor_cli.core.log_lines import stamp_of
+
 # Also behind the mark of a quote or of a list item; a back-tick behind the opening makes it inline code.
-_FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
+FENCE = re.compile(r"^((?:\s*>)*)\s*(?:(?:[-*+]|\d{1,4}[.)])\s+)?(`{3,}(?=[^`\n]*$)|~{3,})")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?=\S)")
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
 _QUOTE = re.compile(r"^\s*(?:>\s?)+(?=\S)")
@@ -41,7 +45,7 @@ _ATOM = (
     r"|!?\[[^\]\n]{1,200}\]\[[^\]\n]{0,100}\]"
     r"|<([A-Za-z]\w*)\b[^<>\n]{0,200}>[^<>\n]{0,300}</\1>"
     r"|</?[A-Za-z][^<>\n]{0,200}>"
-    r"|\(x\d+(?:, [^()\n]{1,80})?\)(?=\s|$)"  # of folded log lines
+    r"|\(x\d+(?:, [^()\n]+)?\)(?=\s|$)"  # of folded log lines
 )
 _ATOM_RE = re.compile(_ATOM)
 _UNIT = re.compile(rf"(?:{_ATOM}|\S)+")
@@ -84,7 +88,7 @@ class Line:
 
     `raw` are the lines of the input that it was made from, `offsets` where each begins in the text. `blank_after` says
     that an empty line followed. `whole`: kept or dropped as one, as headings are. `block`: fixed text that has an
-    engine of its own: a fence or a table.
+    engine of its own: a fence or a table. `event`: one unit, whatever it holds.
     """
 
     prefix: str = ""
@@ -99,6 +103,7 @@ class Line:
     raw: list[str] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     wraps: bool = False
+    event: bool = False
 
     def body(self) -> str:
         return " ".join([self.raw[0][len(self.prefix) :], *self.raw[1:]])
@@ -125,12 +130,16 @@ class Document:
     newline: str = "\n"
 
 
-def parse(text: str) -> Document:
-    lines = _lines(text)
+def parse(text: str, *, events: Collection[tuple[int, int]] = ()) -> Document:
+    """`events` are lines of a log, (start, stop) each: what stands behind its time is one unit."""
+    lines = _lines(text, dict(events))
     units: list[Unit] = []
     for line in lines:
         line.start = len(units)
-        if line.fixed is None:
+        if line.event:
+            body = line.body()
+            units.extend(line.placed(iter([Unit("", body, "", False, 0, len(body))])))
+        elif line.fixed is None:
             units.extend(line.placed(_units(line.body())))
         line.stop = len(units)
         if line.fixed is None:
@@ -140,7 +149,7 @@ def parse(text: str) -> Document:
     return Document(lines, units, text.endswith("\n"), newline)
 
 
-def _lines(text: str) -> list[Line]:
+def _lines(text: str, events: Mapping[int, int]) -> list[Line]:
     raw = text.split("\n")
     wraps = _wraps(raw)
     speakers = sum(1 for line in raw if _SPEAKER.match(line)) >= 3
@@ -157,6 +166,10 @@ def _lines(text: str) -> list[Line]:
                 lines[-1].wraps = False
             at += 1
             continue
+        if at in events:
+            lines.append(_event(raw[at : events[at]], offsets[at]))
+            at = events[at]
+            continue
         end, block = _fixed_end(raw, at, lines)
         if end > at:
             lines.append(_fixed_line(raw[at:end], offsets[at], block))
@@ -169,6 +182,14 @@ def _lines(text: str) -> list[Line]:
 
 def _fixed_line(raw: list[str], offset: int, block: Literal["fence", "table"] | None = None) -> Line:
     return Line(fixed="\n".join(raw).removesuffix("\r"), block=block, offsets=[offset])
+
+
+def _event(raw: list[str], offset: int) -> Line:
+    """The time is the prefix; a line that begins with a level has none."""
+    stamp = stamp_of(raw[0])
+    behind = re.compile(r"\S*\s*").match(raw[0], stamp.stop) if stamp else None
+    prefix = raw[0][: behind.end()] if behind else ""
+    return Line(prefix=prefix, raw=["\n".join(raw).removesuffix("\r")], offsets=[offset], event=True)
 
 
 def _mark(current: str, speakers: bool) -> re.Match[str] | None:
@@ -221,7 +242,7 @@ def _front_matter(raw: Sequence[str]) -> int:
 def _fixed_end(raw: Sequence[str], at: int, lines: list[Line]) -> tuple[int, Literal["fence", "table"] | None]:
     """Where the fixed lines that begin at `at` end; `at` itself where none do."""
     line = raw[at]
-    fence = _FENCE.match(line)
+    fence = FENCE.match(line)
     if fence:
         quote = fence.group(1).strip()
         return _fence_end(raw, at, quote, fence.group(2)), None if quote else "fence"
@@ -250,7 +271,7 @@ def _fence_end(raw: Sequence[str], at: int, quote: str, mark: str) -> int:
             if not inner.startswith(">"):
                 return i
             inner = inner.lstrip("> \t")
-        if inner.startswith(mark) and not inner.strip(mark[0]):
+        if closes_fence(inner, mark):
             return i + 1
     return len(raw)
 

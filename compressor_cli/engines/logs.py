@@ -1,87 +1,84 @@
-"""Log lines that repeat become one, which says how often, when last, and whether other lines stood in between.
+"""Log lines that repeat become one, which says how often, when, and whether other lines stood in between.
 
 An entry is a stamped line with the lines below it up to the next stamp, such as a stack trace. Entries that are equal
 but for the stamp fold into the first, wherever they stand: their times tell where the others were. Lines without a
 stamp have nothing but their place, so they fold only where they follow one another, one by one or as a group.
+
+A mark can state every time or the last alone. A time is a number, and a protected number survives where the budget
+has room for it: so all the times stay until the budget, or a caller who protects no numbers, asks for the shorter mark.
+Its count, first and last time then stand for those between, which `Folded.note` counts.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-_LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|PANIC)\b"
-_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_COLOUR = r"(?:\x1b\[[\d;]{0,12}m){0,4}"
-_CLOCK = r"\d{1,2}:\d\d:\d\d(?:\.\d{1,9}|[,:]\d{3}(?=[\s\]]))?"  # a comma may be that of a table
-_EPOCH = r"1[5-9]\d{8}(?:\d{3})?"
-# What may stand before a stamp: the name of a container, of a thread or pod, a priority, a level, a host with its user.
-_BEFORE = (
-    rf"{_COLOUR}(?:[\w.-]{{1,60}}\s{{0,20}}\|\s{{1,4}})?(?:<\d{{1,3}}>(?:\d )?"
-    rf"|\[(?![^\]]{{0,120}}\d:\d)[^\]\d\s][^\]\s]{{0,120}}\s{{0,4}}\]\s{{1,4}}|\[?{_LEVEL}:?\s{{1,4}}"
-    rf"|(?:level=\w{{1,12}} )?(?:time|ts|timestamp)=\"?|[IWEF](?=\d{{4}})"
-    rf"|(?:\S{{1,200}} ){{2,5}}(?=\[\d\d/[A-Z]))?{_COLOUR}"
-)
-# Zones and years behind the clock are no part of it: lines that differ in them do not fold.
-_DATED = (
-    rf"(?:\d{{4}}[-/]\d\d[-/]\d\d[T ]|\d\d[./-]\d\d[./-](?:\d{{4}}|\d\d) |\d\d-{_MONTH}-\d{{4}} "
-    rf"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?{_MONTH} [ \d]\d,? (?:\d{{4}} )?)(?:{_CLOCK}|\d\d:\d\d)"
-)
-_STAMP = re.compile(
-    rf"{_BEFORE}\[?(?P<stamp>{_DATED}|\d\d/{_MONTH}/\d{{4}}:{_CLOCK}|(?<=[IWEF])(?:\d{{4}})?\d{{4}} {_CLOCK}"
-    rf"|{_CLOCK}(?=\]|\s)|(?<=\[)(?: {{0,8}}\d{{1,9}}\.\d{{6}}|{_EPOCH}(?:\.\d{{1,9}})?)(?=\])"
-    rf"|{_EPOCH}(?:\.\d{{3,9}}(?=\s)|(?=\s{{1,4}}\[?{_LEVEL})))"
-    r"(?![\d:])(?!\.\d)(?!\s*-->)"  # an address, more than a time, a subtitle
-)
+from compressor_cli.core.log_lines import Stamp, event_spans, log_blocks, stamp_of
+from compressor_cli.engines.render import OMISSION
+
 _TIME_OF_DAY = re.compile(r"(?<!\d)\d{1,2}:\d\d(?::\d\d(?:[.,:]\d+)?)?$")
-_CRI = re.compile(rf"Z (?:stdout|stderr) [FP] (?P<stamp>{_DATED})(?![\d:])")  # a container's stamp, and the program's
-_WITH_LEVEL = re.compile(rf"{_COLOUR}(?:\[?{_LEVEL}{_COLOUR}[\]: ]|npm (?:WARN|ERR!) )")
-_WORD = re.compile(r"[^\W\d_]{2}")  # without one, a line with a stamp is a reading, and a repeated reading is news
-_PERSON = re.compile(  # behind a stamp; what is said in a chat is no event, and is not counted
-    rf"[\dZ+:]{{0,7}}\]?\s{{1,4}}(?!(?i:{_LEVEL}))(?:<[\w.@+-]{{1,32}}>|[A-Z][a-z]+(?:[ .][A-Z][\w.'’-]*){{0,3}}:)\s"
+MARK = re.compile(
+    r" \(x\d+(?:, (?P<lines>\d{1,9}) lines)?(?:, at [^()\n]+)?(?:, last [^()\n]{1,90})?(?:, interleaved)?\)(?=\r?$)"
 )
-_GOES_ON = re.compile(r"\s|Traceback |Caused by|[\w.]{1,200}(?:Error|Exception)\b|\.\.\.|[\])}]|$")
-MARK = re.compile(r" \(x\d+(?:, (?P<lines>\d{1,9}) lines)?(?:, last [^()]{1,60})?(?:, interleaved)?\)$")
-_LONGEST_MARK = 120  # characters
 _INTERLEAVED = "interleaved"  # with other lines
-_FEWEST = 3  # log lines that make a log
-_SHARE = 0.6  # of the lines that do not go on others
 _LONGEST_GROUP = 100  # lines without a stamp that fold as one
 _NEXT = 4  # later places of a line at which a group may repeat; bounds the work on hostile input
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the result, how many of the input it stands for, and where the first of them is. `left_out`: times
+    between the first and the last that it does not state."""
+
+    text: str
+    at: int
+    count: int = 1
+    left_out: int = 0
+
+
 @dataclass(frozen=True)
 class Folded:
-    """`lines` of the input went into `groups` of the lines that stand in `text`."""
+    """`rows` are the lines of `text`, `events` those, (start, stop) each, that may say something else where a
+    part of them is gone; none where it holds no log."""
 
     text: str
-    lines: int
-    groups: int
+    rows: tuple[Row, ...] = ()
+    events: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def lines(self) -> int:
+        """How many of the input are gone."""
+        return sum(row.count - 1 for row in self.rows)
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    """`time` as it is written; `rest` is the line without its stamps."""
+    @property
+    def note(self) -> str:
+        """What was done; empty where nothing was."""
+        folded = [row.count for row in self.rows if row.count > 1]
+        if not folded:
+            return ""
+        said = f"{sum(folded)} repeated lines are folded into {len(folded)}"
+        left_out = sum(row.left_out for row in self.rows)
+        stamps = "1 time stamp" if left_out == 1 else f"{left_out} time stamps"
+        return f"{said}; {stamps} between the first and the last left out" if left_out else said
 
-    time: str
-    rest: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A line of the result, and how many of the input it stands for."""
-
-    text: str
-    count: int = 1
+    def left_out(self, compressed: str) -> str:
+        """What to tell of the events that are gone, where they are kept or dropped whole; empty where all stand."""
+        events = Counter(self.rows[start].text.strip() for start, _ in self.events)
+        kept = Counter(line.replace(OMISSION, "").strip() for line in compressed.split("\n"))
+        gone = (events - kept).total()
+        return f"{gone} log line{' is' if gone == 1 else 's are'} left out" if gone else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """`stamp` is None for what does not fold as an entry; `order` counts those that are more than empty lines."""
 
-    rows: list[_Row]
-    stamp: _Stamp | None
+    rows: list[Row]
+    stamp: Stamp | None
     order: int
 
     def key(self) -> str | tuple[str, ...]:
@@ -98,49 +95,44 @@ class _Entry:
         return sum(len(row.text) + 1 for row in self.rows)
 
 
-def fold_logs(text: str) -> Folded:
-    """The text with the repeats in each of its blocks of log lines folded; all else, prose and code, as it was."""
+def fold_logs(text: str, *, times: bool) -> Folded:
+    """The text with the repeats in each of its blocks of log lines folded; all else, prose and code, as it was.
+
+    `times`: the marks state all of them.
+    """
     lines = text.split("\n")
-    result: list[str] = []
-    at = groups = 0
-    for start, stop in log_blocks(lines):
-        rows = fold_lines(lines[start:stop])
-        result += lines[at:start]
-        result += [line for line, _ in rows]
-        groups += sum(count > 1 and _mark(line) is not None for line, count in rows)
+    blocks = list(log_blocks(lines))
+    if not blocks:
+        return Folded(text)
+    rows: list[Row] = []
+    at = 0
+    for start, stop in blocks:
+        rows += [Row(lines[i], i) for i in range(at, start)]
+        rows += [replace(row, at=row.at + start) for row in fold_lines(lines[start:stop], times=times)]
         at = stop
-    result += lines[at:]
-    return Folded("\n".join(result), len(lines) - len(result), groups) if groups else Folded(text, 0, 0)
+    rows += [Row(lines[i], i) for i in range(at, len(lines))]
+    text = text if len(rows) == len(lines) else "\n".join(row.text for row in rows)
+    return Folded(text, tuple(rows), tuple(_events(lines, rows)))
 
 
-def is_log_line(line: str) -> bool:
-    """It begins with a time stamp or a level, and is not what a person says in a chat."""
-    return _stamp(line) is not None or _WITH_LEVEL.match(line) is not None
+def _events(lines: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+    """Where the events of `lines` stand among `rows`, and what is marked elsewhere."""
+    places = [row.at for row in rows]
+    texts = [row.text for row in rows]
+    spans = [(bisect_left(places, start), bisect_left(places, stop)) for start, stop in event_spans(lines)]
+    done = 0
+    for first, last in [*((a, b) for a, b in spans if a < b), (len(rows), len(rows))]:
+        for i in range(done, first):
+            if i >= done and rows[i].count > 1 and _mark(texts[i]):
+                done = min(i + _marked_lines(texts, i), first)
+                yield i, done
+        if first < last:
+            yield first, last
+        done = last
 
 
-def looks_like_logs(lines: Sequence[str]) -> bool:
-    found, others = _tally(lines)
-    return found >= _FEWEST and found >= _SHARE * (found + others)
-
-
-def log_blocks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Where logs stand, as (start, stop): neighbouring paragraphs of log lines, with the empty lines between them."""
-    start = stop = seen = 0
-    for first, end in _paragraphs(lines):
-        found, others = _tally(lines[first:end])
-        if found and found >= _SHARE * (found + others):
-            start = start if seen else first
-            stop, seen = end, seen + found
-            continue
-        if seen >= _FEWEST:
-            yield start, stop
-        seen = 0
-    if seen >= _FEWEST:
-        yield start, stop
-
-
-def fold_lines(lines: Sequence[str]) -> list[tuple[str, int]]:
-    """Lines of a log folded, each with the number of lines it stands for; these add up to `len(lines)`.
+def fold_lines(lines: Sequence[str], *, times: bool) -> list[Row]:
+    """Lines of a log folded; the counts of the rows add up to `len(lines)`.
 
     That they are a log is for the caller to know. A line that says already how often it stood is left alone, so that
     folding twice is folding once.
@@ -150,48 +142,54 @@ def fold_lines(lines: Sequence[str]) -> list[tuple[str, int]]:
     for n, entry in enumerate(entries):
         if entry.stamp is not None:
             alike.setdefault(entry.key(), []).append(n)
-    marks: dict[int, tuple[str, int]] = {}
+    marks: dict[int, tuple[str, int, int]] = {}
     gone: set[int] = set()
     for first, *others in alike.values():
-        mark = _mark_for(entries[first], [entries[n] for n in others]) if others else ""
+        mark, left_out = _mark_for(entries[first], [entries[n] for n in others], times) if others else ("", 0)
         if mark:
-            marks[first] = mark, len(others) + 1
+            marks[first] = mark, len(others) + 1, left_out
             gone.update(others)
-    result: list[tuple[str, int]] = []
+    result: list[Row] = []
     for n, entry in enumerate(entries):
         if n in marks:
-            mark, times = marks[n]
-            result.append((_with(entry.rows[0].text, mark), times))
-            result += [(row.text, row.count * times) for row in entry.rows[1:]]
+            mark, count, left_out = marks[n]
+            head, *body = entry.rows
+            result.append(Row(_with(head.text, mark), head.at, count, left_out))
+            result += [replace(row, count=row.count * count) for row in body]
         elif n not in gone:
-            result += [(row.text, row.count) for row in entry.rows]
+            result += entry.rows
     return result
 
 
-def _mark_for(first: _Entry, others: Sequence[_Entry]) -> str:
-    """What the first of equal entries says of the others; empty where saying it takes as many characters as they do.
+def _mark_for(first: _Entry, others: Sequence[_Entry], times: bool) -> tuple[str, int]:
+    """What the first of equal entries says of the others, and how many times of theirs it does not; empty where saying
+    it takes as many characters as they do.
 
     The longer mark decides, for what stands in between may fold away, and fold again is what nothing may.
     """
     last = others[-1]
     said = _said(len(others) + 1, len(first.rows))
+    between = dict.fromkeys(entry.time for entry in others if entry.time not in (first.time, last.time))
+    if times and between:
+        said.append(f"at {', '.join(_shown(first.time, time) for time in between)}")
     if first.time != last.time:
-        said.append(f"last {_last(first.time, last.time)}")
+        said.append(f"last {_shown(first.time, last.time)}")
     longest = f" ({', '.join([*said, _INTERLEAVED])})"
     if len(longest) >= sum(entry.chars for entry in others):
-        return ""
-    return longest if last.order - first.order > len(others) else f" ({', '.join(said)})"
+        return "", 0
+    mark = longest if last.order - first.order > len(others) else f" ({', '.join(said)})"
+    return mark, 0 if times else len(between)
 
 
 def _said(times: int, lines: int) -> list[str]:
     return [f"x{times}", *([f"{lines} lines"] if lines > 1 else [])]
 
 
-def _last(first: str, last: str) -> str:
+def _shown(first: str, time: str) -> str:
     """The time of day alone where the date is the same."""
-    ours, theirs = _TIME_OF_DAY.search(first), _TIME_OF_DAY.search(last)
-    same_day = ours and theirs and first[: ours.start()] == last[: theirs.start()]
-    return theirs.group() if same_day and theirs else last.strip()
+    ours, theirs = _TIME_OF_DAY.search(first), _TIME_OF_DAY.search(time)
+    same_day = ours and theirs and first[: ours.start()] == time[: theirs.start()]
+    return theirs.group() if same_day and theirs else time.strip()
 
 
 def _with(line: str, mark: str) -> str:
@@ -199,51 +197,16 @@ def _with(line: str, mark: str) -> str:
 
 
 def _mark(line: str) -> re.Match[str] | None:
-    return MARK.search(line[-_LONGEST_MARK:].removesuffix("\r")) if line.endswith((")", ")\r")) else None
-
-
-def _stamp(line: str) -> _Stamp | None:
-    found = _STAMP.match(line) if line and not line[0].isspace() else None
-    if not found or not _WORD.search(line, found.end()) or _PERSON.match(line, found.end()):
-        return None
-    start, end = found.span("stamp")
-    rest = f"{line[:start]}\0{line[end:]}"
-    second = _CRI.match(line, end)
-    if second:
-        a, b = second.span("stamp")
-        rest = f"{line[:start]}\0{line[end:a]}\0{line[b:]}"
-    return _Stamp(line[start:end], rest)
-
-
-def _paragraphs(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for i, line in enumerate(lines):
-        if not line or line.isspace():
-            if start < i:
-                yield start, i
-            start = i + 1
-    if start < len(lines):
-        yield start, len(lines)
-
-
-def _tally(lines: Sequence[str]) -> tuple[int, int]:
-    """Log lines, and those that neither are nor go on one."""
-    found = others = 0
-    for line in lines:
-        if is_log_line(line):
-            found += 1
-        elif not _GOES_ON.match(line):
-            others += 1
-    return found, others
+    return MARK.match(line, line.rfind(" (x")) if line.endswith((")", ")\r")) and " (x" in line else None
 
 
 def _entries(lines: Sequence[str]) -> Iterator[_Entry]:
     """The lines in entries. What is marked stands for itself, with the lines that its mark is about."""
-    stamp: _Stamp | None = None
+    stamp: Stamp | None = None
     start = at = order = 0
     while at <= len(lines):
         marked = _marked_lines(lines, at) if at < len(lines) else 0
-        here = _stamp(lines[at]) if at < len(lines) else None
+        here = stamp_of(lines[at]) if at < len(lines) else None
         if at < len(lines) and not here:
             at += marked or 1
             continue
@@ -252,12 +215,12 @@ def _entries(lines: Sequence[str]) -> Iterator[_Entry]:
             stop -= 1
         if stop > start:
             order += 1
-            yield _Entry(_rows(lines[start:stop], head=stamp is not None), stamp, order)
+            yield _Entry(_rows(lines, start, stop, head=stamp is not None), stamp, order)
         if at > stop:
-            yield _Entry([_Row(line) for line in lines[stop:at]], None, order)
+            yield _Entry(_plain(lines, stop, at), None, order)
         if marked:
             order += 1
-            yield _Entry([_Row(line) for line in lines[at : at + marked]], None, order)
+            yield _Entry(_plain(lines, at, at + marked), None, order)
         start, stamp = at + marked, None if marked else here
         at = start if marked else at + 1
 
@@ -268,14 +231,20 @@ def _marked_lines(lines: Sequence[str], at: int) -> int:
     return min(max(int(mark["lines"] or 1), 1), len(lines) - at) if mark else 0
 
 
-def _rows(lines: Sequence[str], *, head: bool) -> list[_Row]:
+def _plain(lines: Sequence[str], start: int, stop: int) -> list[Row]:
+    return [Row(lines[i], i) for i in range(start, stop)]
+
+
+def _rows(lines: Sequence[str], start: int, stop: int, *, head: bool) -> list[Row]:
     """The first line as it is where it is the `head` of an entry; the others folded where they follow one another."""
-    body = lines[1:] if head else lines
-    rows = list(map(_Row, body)) if len(set(body)) == len(body) else _fold_run(body)
-    return [_Row(lines[0]), *rows] if head else rows
+    first = start + 1 if head else start
+    body = lines[first:stop]
+    folds = len(set(body)) < len(body)
+    rows = [replace(row, at=row.at + first) for row in _fold_run(body)] if folds else _plain(lines, first, stop)
+    return [*_plain(lines, start, first), *rows]
 
 
-def _fold_run(lines: Sequence[str]) -> list[_Row]:
+def _fold_run(lines: Sequence[str]) -> list[Row]:
     names: dict[str, int] = {}
     ids = [names.setdefault(line, len(names)) for line in lines]
     at = 0
@@ -284,15 +253,15 @@ def _fold_run(lines: Sequence[str]) -> list[_Row]:
         ids[at : at + marked] = [-1 - i for i in range(at, at + marked)]
         at += marked or 1
     later = _later(ids)
-    rows: list[_Row] = []
+    rows: list[Row] = []
     at = 0
     while at < len(lines):
         size, times = _repeat(lines, ids, later, at) if later[at] - at <= _LONGEST_GROUP else (1, 1)
         if times > 1:
-            rows.append(_Row(_with(lines[at], _group_mark(times, size)), times))
-            rows += [_Row(line, times) for line in lines[at + 1 : at + size]]
+            rows.append(Row(_with(lines[at], _group_mark(times, size)), at, times))
+            rows += [Row(lines[i], i, times) for i in range(at + 1, at + size)]
         else:
-            rows.append(_Row(lines[at]))
+            rows.append(Row(lines[at], at))
         at += size * times
     return rows
 

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any, cast
 
 from compressor_cli.core.domains import DOMAINS
 from compressor_cli.core.facts import KINDS
 from compressor_cli.core.tokens import DEFAULT_TOKENIZER
 from compressor_cli.engines.code import LEVELS
+from compressor_cli.engines.patterns import UserPattern
 from compressor_cli.errors import UsageError
 
 ENGINES = ("auto", "prose", "code", "json")
 PROTECTED = ",".join(kind for kind in KINDS if kind != "names")
 KEPT_TURNS = 2
 _FITTING = {"prose": ("prose", "mixed"), "code": ("code",), "json": ("json",)}  # domains an engine takes
+_NUMBER, _WHOLE, _TEXT, _YES = (Real, "a number"), (Integral, "a whole number"), (str, "text"), (bool, "True or False")
+_TEXTS = ((str, list, tuple, set, frozenset), "text or a list of texts")
+_TYPES: dict[str, tuple[Any, str]] = {
+    "rate": _NUMBER, "max_tokens": _WHOLE, "tokenizer": _TEXT, "engine": _TEXT, "domain": _TEXT,
+    "model": ((str, Path), "the path of a folder"), "level": _TEXT, "query": _TEXT, "protect": _TEXTS,
+    "protect_pattern": _TEXTS, "allow_loss": _YES, "omission_marker": _YES, "keep_first": _WHOLE, "keep_last": _WHOLE,
+    "stable_prefix": _WHOLE, "chat": _YES, "filename": _TEXT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Options:
     """The keywords of `compress`. Raises UsageError for values that make no sense, alone or together.
 
-    `keep_last` is of turns for a chat, of sentences or lines for any other text. `filename` helps to tell code.
+    `keep_first` and `keep_last` are of turns for a chat, of lines for code, of sentences for any other text. `filename`
+    helps to tell code.
     """
 
     rate: float | None = None
@@ -36,7 +48,7 @@ class Options:
     level: str | None = None
     query: str | None = None
     protect: str | Collection[str] = PROTECTED
-    protect_pattern: Collection[str] = ()
+    protect_pattern: str | Collection[str] = ()
     allow_loss: bool = False
     omission_marker: bool = False
     keep_first: int = 0
@@ -46,6 +58,7 @@ class Options:
     filename: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         self._check_budget()
         _one_of("engine", self.engine, ENGINES)
         _one_of("domain", self.domain, DOMAINS)
@@ -55,15 +68,33 @@ class Options:
                 f"--engine {self.engine} does not fit --domain {self.domain}", hint="leave one of them out"
             )
         if self.level and (self.engine in ("prose", "json") or self.domain == "json"):
-            raise UsageError("--level is for code, and for code in a document", hint="leave it out")
+            other = f"--engine {self.engine}" if self.engine != "auto" else f"--domain {self.domain}"
+            raise UsageError(f"--level is for code, and does not go with {other}", hint="leave one of them out")
         if self.query is not None and not self.query.strip():
             raise UsageError("--query is empty")
         for name in ("keep_first", "keep_last", "stable_prefix"):
             if (getattr(self, name) or 0) < 0:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 0 is needed")
-        if self.chat and (self.engine != "auto" or self.domain or self.keep_first or self.stable_prefix):
-            raise UsageError("--chat takes no --engine, --domain, --keep-first or --stable-prefix")
+                raise UsageError(f"{_flag(name)} {getattr(self, name)}: at least 0 is needed")
+        if self.chat:
+            for name in ("engine", "domain"):
+                if getattr(self, name) not in ("auto", None):
+                    raise UsageError(
+                        f"--chat and {_flag(name)} exclude each other", hint="each content gets the engine it needs"
+                    )
+        if isinstance(self.protect_pattern, str):
+            object.__setattr__(self, "protect_pattern", (self.protect_pattern,))
         _ = self.kinds, self.patterns
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            value, (wanted, told) = getattr(self, field.name), _TYPES[field.name]
+            if value is None and field.default is None:
+                continue
+            right = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+            if right and isinstance(value, list | tuple | set | frozenset):
+                right = all(isinstance(part, str) for part in value)
+            if not right:
+                raise UsageError(f"{field.name}: {told} is needed, this is {value!r:.60}")
 
     def _check_budget(self) -> None:
         if self.rate is not None and self.max_tokens is not None:
@@ -76,28 +107,36 @@ class Options:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of facts that are protected."""
-        given = self.protect.split(",") if isinstance(self.protect, str) else list(self.protect)
-        names = [name.strip() for name in given if name.strip()]
-        if names in (["all"], ["none"]):
-            return KINDS if names == ["all"] else ()
-        for name in names:
-            if name not in KINDS:
-                raise UsageError(f"--protect {name}: no such kind of fact", hint=f"{', '.join(KINDS)}, all or none")
-        if not names:
-            raise UsageError("--protect is empty", hint="none protects nothing")
-        return tuple(kind for kind in KINDS if kind in names)
+        return kinds_of(self.protect, "--protect")
 
     @cached_property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
-        found = []
-        if isinstance(self.protect_pattern, str):
-            raise UsageError("protect_pattern takes a list of patterns")
-        for pattern in self.protect_pattern:
-            try:
-                found.append(re.compile(pattern))
-            except re.error as exc:
-                raise UsageError(f"--protect-pattern {pattern!r}: {exc}") from None
-        return tuple(found)
+        """With the one method of a pattern that finding facts takes."""
+        return cast("tuple[re.Pattern[str], ...]", tuple(map(UserPattern, self.protect_pattern)))
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """The flags that were given of those that keep the ends of a text."""
+        return tuple(_flag(name) for name in ("keep_first", "keep_last", "stable_prefix") if getattr(self, name))
+
+
+def kinds_of(given: str | Collection[str], flag: str) -> tuple[str, ...]:
+    """The kinds of facts that a flag names, in the order of `KINDS`."""
+    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
+    if not names:
+        raise UsageError(f"{flag} is empty", hint=f"{', '.join(KINDS)}, all or none")
+    if names in (["all"], ["none"]):
+        return KINDS if names == ["all"] else ()
+    for name in names:
+        if name in ("all", "none"):
+            raise UsageError(f"{flag} {name} goes with no other kind")
+        if name not in KINDS:
+            raise UsageError(f"{flag} {name}: no such kind of fact", hint=f"{', '.join(KINDS)}, all or none")
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:

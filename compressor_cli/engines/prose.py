@@ -5,8 +5,8 @@ Fences and tables of a document go to engines of their own (`engines.blocks`), a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from compressor_cli.engines.layout import Document, Unit, parse
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.query import find_bearing
 from compressor_cli.engines.render import render
+from compressor_cli.engines.repair import Keeper
 from compressor_cli.engines.scorer import Scorer
 from compressor_cli.engines.select import Bools
 from compressor_cli.engines.worth import unit_costs
@@ -25,8 +26,6 @@ from compressor_cli.errors import BudgetTooSmallError
 from compressor_cli.records import Block
 
 _SHORTEST = 16  # units looked at for the smallest result there can be
-_REPAIRS = 10  # times that the surroundings of a protected fact are mended, wider each time
-_NEAR = 2  # units on both sides that it gets back first
 _BESIDE_FACTS = 0.25  # of what is not protected, kept where the default rate stretches: facts alone say little
 
 
@@ -38,6 +37,16 @@ class ProseResult:
     blocks: tuple[Block, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Allowed:
+    """`tokens` of the result, which are hard where they were `given`; `fixed` of the `total` stay in any case."""
+
+    tokens: int
+    given: bool
+    total: int
+    fixed: int
+
+
 def compress_prose(
     text: str,
     options: Options,
@@ -47,63 +56,90 @@ def compress_prose(
     count: Callable[[str], int],
     scorer: Scorer,
     pinned: bool = False,
+    events: Collection[tuple[int, int]] = (),
 ) -> ProseResult:
     """`budget` in tokens is hard; with None, fixed parts are kept and `share` is taken of the rest.
 
-    `pinned`: the text stands between parts that stay, so that nothing of it need be left. Raises BudgetTooSmallError
+    `pinned`: the text stands between parts that stay, so that nothing of it need be left. `events`:
+    lines of a log, (start, stop) each, that are kept or dropped whole. Raises BudgetTooSmallError
     where fixed parts, protected facts, or the smallest unit do not fit the budget.
     """
-    document = parse(text)
+    document = parse(text, events=events)
     warnings = [] if options.engine == "prose" else _fix_foreign_lines(document)
     total = count(text)
-    blocks, notes = fit_blocks(document, options, None if budget is None else budget / total, count)
-    warnings += notes
-    nothing = np.zeros(len(document.units), dtype=bool)
-    fixed = count(render(document, nothing.tolist(), marker=options.omission_marker))
-    given = budget is not None
-    if budget is None:
-        budget = max(min(fixed + int(share * (total - fixed)), total) if fixed else int(share * total), 1)
-        if fixed:
-            warnings.append(
-                f"{fixed} tokens of fences, tables and other parts that stay as they are come on top of the rate"
-            )
+    blocks = fit_blocks(document, options, None if budget is None else budget / total, count)
+    fixed = count(render(document, [False] * len(document.units), marker=options.omission_marker))
+    allowed = _allowed(budget, share, total, fixed, warnings)
     if not document.units:
-        if given and fixed > budget:
-            raise _too_small(fixed, budget)
-        return ProseResult(render(document, []), budget, tuple(warnings), blocks)
+        if allowed.given and fixed > allowed.tokens:
+            raise _too_small(fixed, allowed.tokens)
+        return ProseResult(render(document, []), allowed.tokens, tuple(warnings), blocks)
+    chooser = _chooser(document, options, scorer, count, warnings)
+    keeper, allowed = _keeper(text, chooser, options, allowed, warnings)
+    keep = keeper.choose(allowed.tokens)
+    if not keep.any() and not fixed and not pinned:
+        least = _least(chooser, allowed, warnings)
+        if least is None:
+            return ProseResult(text, allowed.tokens, (*warnings, "too short for the rate: left as it is"))
+        keep = least
+    return ProseResult(chooser.rendered(keep), allowed.tokens, tuple(warnings), blocks)
+
+
+def _allowed(budget: int | None, share: float, total: int, fixed: int, warnings: list[str]) -> _Allowed:
+    if budget is not None:
+        return _Allowed(budget, True, total, fixed)
+    if not fixed:
+        return _Allowed(max(int(share * total), 1), False, total, fixed)
+    warnings.append(f"{fixed} tokens of fences, tables and other parts that stay as they are come on top of the rate")
+    return _Allowed(max(min(fixed + int(share * (total - fixed)), total), 1), False, total, fixed)
+
+
+def _chooser(
+    document: Document, options: Options, scorer: Scorer, count: Callable[[str], int], warnings: list[str]
+) -> Chooser:
     bearing = find_bearing(document, options.query) if options.query else None
     if options.query and bearing is None:
         warnings.append("the query shares no word with the text: compressed as without it")
-    chooser = Chooser(document, scorer, count, bearing=bearing, marker=options.omission_marker)
-    guard = Guard(text, document, options.kinds, options.patterns)
+    return Chooser(document, scorer, count, bearing=bearing, marker=options.omission_marker)
+
+
+def _keeper(
+    text: str, chooser: Chooser, options: Options, allowed: _Allowed, warnings: list[str]
+) -> tuple[Keeper, _Allowed]:
+    """What keeps the protected facts, and the budget with what the default rate stretches for them."""
+    guard = Guard(text, chooser.document, options.kinds, options.patterns)
     chooser.prefer(guard.beside)
-    must = _must_keep(chooser, guard)
-    needed = chooser.size(must) if guard else fixed
-    if not given and guard:
+    keeper = Keeper(chooser, guard)
+    needed = chooser.size(keeper.must) if guard else allowed.fixed
+    budget, total = allowed.tokens, allowed.total
+    if not allowed.given and guard:
         stretched = min(needed + int(_BESIDE_FACTS * (total - needed)), total)
         if stretched > budget:
             warnings.append(f"{needed} tokens hold protected facts: up to {stretched} are kept, not {budget}")
-            budget = stretched
-    if needed > budget and guard and options.allow_loss and fixed <= budget:
-        warnings.append(f"the {len(guard)} protected facts need {needed} tokens: some of them are lost")
-        chooser.prefer(must)
-        guard, must = Guard("", document, ()), nothing
-    elif needed > budget:
+            allowed = replace(allowed, tokens=stretched)
+    if needed <= allowed.tokens:
+        return keeper, allowed
+    if not (guard and options.allow_loss and allowed.fixed <= budget):
         raise _too_small(needed, budget, len(guard))
-    keep = _choose(chooser, guard, budget, must)
-    if not keep.any() and not fixed and not pinned:
-        negated = bool(chooser.worth.negated)
-        smallest, needed = _smallest(document, count)
-        if not given and (negated or needed > budget):
-            return ProseResult(text, budget, (*warnings, "too short for the rate: left as it is"))
-        if needed > budget:
-            raise BudgetTooSmallError(f"no word fits a budget of {budget} tokens; {needed} are needed", needed)
-        if negated:
-            chooser.strict = False
-            keep = chooser.choose(budget, must)
-            warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
-        keep = keep if keep.any() else smallest
-    return ProseResult(chooser.rendered(keep), budget, tuple(warnings), blocks)
+    warnings.append(f"the {len(guard)} protected facts need {needed} tokens: some of them are lost")
+    chooser.prefer(keeper.must)
+    return Keeper(chooser, Guard("", chooser.document, ())), allowed
+
+
+def _least(chooser: Chooser, allowed: _Allowed, warnings: list[str]) -> Bools | None:
+    """Something, where the choice is nothing; None where a rate that nobody gave leaves the text as it is."""
+    negated = bool(chooser.worth.negated)
+    smallest, needed = _smallest(chooser.document, chooser.count)
+    if not allowed.given and (negated or needed > allowed.tokens):
+        return None
+    if needed > allowed.tokens:
+        raise BudgetTooSmallError(f"no word fits a budget of {allowed.tokens} tokens; {needed} are needed", needed)
+    if not negated:
+        return smallest
+    chooser.strict = False
+    keep = chooser.choose(allowed.tokens, chooser.nothing)
+    warnings.append("a negation did not fit the budget: the meaning may have turned; give a higher one")
+    return keep if keep.any() else smallest
 
 
 def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
@@ -114,41 +150,6 @@ def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
             hint="--protect names the kinds that must survive; --allow-loss takes what fits and lists what is lost",
         )
     return BudgetTooSmallError(f"what must stay as it is takes {needed} tokens, the budget is {budget}", needed)
-
-
-def _must_keep(chooser: Chooser, guard: Guard) -> Bools:
-    """The units that state the protected facts when nothing else is kept."""
-    must = chooser.closed(guard.units, guard.lines)
-    for reach in range(1, _REPAIRS + 1):
-        lost = guard.lost(chooser.rendered(must)) if guard else []
-        if not lost:
-            break
-        wider = (
-            guard.widened(must, lost, reach)
-            if reach <= _NEAR
-            else must | guard.around(lost, 2 ** (reach - _NEAR - 1) - 1)
-        )
-        must = chooser.closed(wider, guard.lines)
-    return must
-
-
-def _choose(chooser: Chooser, guard: Guard, budget: int, must: Bools) -> Bools:
-    """The best units for the budget that leave every protected fact standing; at worst the facts alone."""
-    wanted, barred = must, np.zeros(len(must), dtype=bool)
-    best = must
-    for reach in range(1, _REPAIRS + 1):
-        keep = chooser.choose(budget, wanted, barred)
-        lost = guard.lost(chooser.rendered(keep)) if guard else []
-        if not lost:
-            return keep
-        if guard.states_all(lost):
-            best = keep
-        wider = chooser.closed(guard.widened(wanted, lost, reach), guard.lines)
-        if reach <= _NEAR and chooser.size(wider) <= budget:
-            wanted = wider
-        else:  # among the facts alone they can be read: nothing is put beside them then
-            wanted, barred = must, barred | guard.around(lost, 2 ** max(reach - _NEAR - 1, 0) - 1)
-    return best
 
 
 def _smallest(document: Document, count: Callable[[str], int]) -> tuple[Bools, int]:

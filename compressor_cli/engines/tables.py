@@ -25,6 +25,7 @@ _LEAST_SHARE = 0.2  # of the rows; a key in fewer of them costs more as a column
 _SHAPES = 200  # the most common ones say which columns there are
 _SPARE = 0.02  # of a table may be signs for absent keys before tables further down are tried as well
 _DEEPEST = 64
+_LARGEST = 1 << 28  # a short text can claim far more: many rows under long names, or under one long constant
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,23 @@ def tabulate(tree: Tree) -> Tree:
     return tree if absent is None else _Tabulator(absent).tabulate(tree)
 
 
-def untabulate(tree: Tree, mark: str) -> Tree:
-    """Raises ValueError for what `tabulate` does not write. `mark` tells numbers from names."""
+def untabulate(tree: Tree, mark: str, room: Room | None = None) -> Tree:
+    """Raises ValueError for what `tabulate` does not write, and for tables of more than `_LARGEST` characters of names
+    and constants. `mark` tells numbers from names; `room` is what is left for tables within a table."""
+    room = room or Room(_LARGEST)
     if isinstance(tree, list):
-        return [untabulate(value, mark) if isinstance(value, list | dict) else value for value in tree]
+        return [untabulate(value, mark, room) if isinstance(value, list | dict) else value for value in tree]
     if not isinstance(tree, dict):
         return tree
     if COLUMNS not in tree:
         return {
-            key: untabulate(value, mark) if isinstance(value, list | dict) else value for key, value in tree.items()
+            key: untabulate(value, mark, room) if isinstance(value, list | dict) else value
+            for key, value in tree.items()
         }
     rows = tree.get(ROWS)
     if tree.keys() - {COLUMNS, ROWS, ABSENT} or not isinstance(rows, list | dict):
         raise ValueError("not a table")
-    reader = _Reader(tree.get(ABSENT), mark)
+    reader = _Reader(tree.get(ABSENT), mark, room)
     values = reader.objects(list(rows.values()) if isinstance(rows, dict) else rows, _read_columns(tree[COLUMNS], mark))
     return dict(zip(rows, values, strict=True)) if isinstance(rows, dict) else values
 
@@ -150,6 +154,16 @@ def _read_column(entry: Tree, mark: str) -> Column:
 # --- rows
 
 
+@dataclass
+class Room:
+    left: int
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"tables of more than {_LARGEST:,} characters")
+
+
 @dataclass(frozen=True)
 class _Tabulator:
     """`done` has each array and object by its id: asked for by the table, and by what the table is weighed against."""
@@ -215,6 +229,7 @@ class _Tabulator:
 class _Reader:
     absent: Tree
     mark: str
+    room: Room
 
     def objects(self, rows: list[Tree], columns: tuple[Column, ...]) -> list[Tree]:
         names = [column.name for column in columns]
@@ -222,6 +237,7 @@ class _Reader:
         stored = [column for column in columns if column.kind != "constant"]
         if len(set(names)) < len(names) or any(len(row) != len(stored) for row in arrays):
             raise ValueError("a row is longer or shorter than the columns")
+        self.room.take(len(arrays) * sum(len(column.name) + len(str(column.value)) for column in columns))
         by_column = iter(zip(*arrays, strict=True)) if arrays else repeat(())
         filled = [
             [column.value] * len(arrays) if column.kind == "constant" else self.values(next(by_column), column)
@@ -235,7 +251,7 @@ class _Reader:
             }
             for values in zip(*filled, strict=True)
         )
-        return [next(objects) if isinstance(row, list) else untabulate(row, self.mark) for row in rows]
+        return [next(objects) if isinstance(row, list) else untabulate(row, self.mark, self.room) for row in rows]
 
     def values(self, cells: tuple[Tree, ...], column: Column) -> list[Tree]:
         if column.kind == "object":
@@ -244,7 +260,7 @@ class _Reader:
             elements = list(chain.from_iterable(cell for cell in cells if isinstance(cell, list)))
             objects = iter(self.objects(elements, column.inner))
             return [list(islice(objects, len(cell))) if isinstance(cell, list) else cell for cell in cells]
-        return [untabulate(cell, self.mark) if isinstance(cell, list | dict) else cell for cell in cells]
+        return [untabulate(cell, self.mark, self.room) if isinstance(cell, list | dict) else cell for cell in cells]
 
 
 def _text(tree: Tree) -> str:

@@ -1,37 +1,22 @@
 """What each unit of a document is worth, and which of them go together.
 
-The chances of the model become a `Problem` for `select`. Articles and lone dashes stand outside of it. Headings, and
-negations with what they negate, are groups: kept or dropped as one, for half of a negation says the opposite.
+The chances of the model become a `Problem` for `select`. Articles and lone dashes stand outside of it. Groups
+(`engines.groups`) are kept or dropped as one.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compressor_cli.engines.groups import ARTICLES, find_groups
 from compressor_cli.engines.layout import Document, Unit
 from compressor_cli.engines.scorer import Scores
 from compressor_cli.engines.select import Bools, Floats, Problem
-
-_ARTICLES = frozenset(("a", "an", "the"))
-_NEGATIONS = frozenset(
-    "not no never none nor neither without cannot unless except nobody nothing nowhere hardly instead rather "
-    "only against until deny denies denied refuse refuses refused reject rejects rejected fail fails failed "
-    "lack lacks lacked forbid forbids forbidden prohibit prohibits prohibited".split()
-)
-_TWO_WORDS = frozenset("no without unless except nor neither instead rather never only against until".split())
-_BEFORE = frozenset(
-    "am is are was were be been being do does did has have had can could may might must shall should will would "
-    "need and but or if why that who which i you he she it we they there".split()
-)
-_FUNCTION = _BEFORE | frozenset(
-    "a an the to of in on at by for from with as than any all only also even yet very so too more just really "
-    "ever enough its their his her our your my this these those".split()
-)
-_LONGEST_GROUP = 6
 
 # Chosen on XQuAD's odd articles; what each does is in docs/experiments.md.
 _KEEP_WORTH = 0.05  # of a unit that a writer would surely keep, in answers
@@ -41,6 +26,17 @@ _GO_ON_BIAS = 0.5  # added to the logit of going on: answers are kept a little l
 _CAPITAL_WORTH = 0.02
 _NEGATION_WORTH = 1.0  # more than any token costs: a negation stays while anything does
 _HEADING_WORTH = 0.15  # a token
+# A token of a line of a log, by the first of these words in it.
+_LEVEL_WORTH = {
+    "error": 0.1,
+    "fatal": 0.1,
+    "critical": 0.1,
+    "panic": 0.1,
+    "severe": 0.1,
+    "exception": 0.1,
+    "warn": 0.05,
+}
+_LEVEL = re.compile(rf"(?i)\b({'|'.join(_LEVEL_WORTH)})")
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,8 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
     start, go_on = _through_articles(scores, article)
     bonus = (_KEEP_WORTH * scores.keep).astype(np.float32)
     bonus[[i for i, unit in enumerate(units) if unit.core[:1].isupper()]] += _CAPITAL_WORTH
-    headings, negations = list(_headings(document)), list(_negations(document))
-    groups = [*headings, *negations]
+    headings, negations, bound = find_groups(document)
+    groups = [*headings, *negations, *bound]
     optional = article | dash
     price = costs.copy()
     for first, stop in groups:
@@ -85,6 +81,8 @@ def weigh(document: Document, scores: Scores, count: Callable[[str], int]) -> Wo
         mark = 1.0 + (count(line.prefix) if line.prefix else 0)
         if line.whole and line.stop > line.start:
             bonus[line.start] += _HEADING_WORTH * (price[line.start] + 1.0 + mark)
+        if line.event and line.stop > line.start and (level := _LEVEL.search(line.prefix + line.raw[0])):
+            bonus[line.start] += _LEVEL_WORTH[level[1].lower()] * (price[line.start] + 1.0 + mark)
         for a, b in line.sentences:
             members = [i for i in range(a, b) if not optional[i]]
             if members:
@@ -139,55 +137,9 @@ def _through_articles(scores: Scores, article: Bools) -> tuple[Floats, Floats]:
     return start, go_on
 
 
-def _headings(document: Document) -> Iterator[tuple[int, int]]:
-    for line in document.lines:
-        if line.whole and line.stop > line.start:
-            yield line.start, line.stop
-
-
-def _negations(document: Document) -> Iterator[tuple[int, int]]:
-    """Each negation with the helping word before it and the first words of what it negates; none overlap."""
-    units = document.units
-    for line in document.lines:
-        if line.whole:
-            continue
-        for a, b in line.sentences:
-            done = a
-            for i in range(a, b):
-                if i < done or not _is_negation(units[i]):
-                    continue
-                first = i - 1 if i > done and not units[i - 1].tail and _word(units[i - 1]) in _BEFORE else i
-                done = _scope(units, i, b)
-                yield first, done
-
-
-def _scope(units: Sequence[Unit], i: int, end: int) -> int:
-    """Where what the negation at `i` negates may be cut off; another negation on the way takes its own scope in."""
-    wanted = 2 if _word(units[i]) in _TWO_WORDS else 1
-    last = i
-    while last + 1 < end and last - i < _LONGEST_GROUP and not units[last].tail:
-        last += 1
-        if _is_negation(units[last]):
-            return _scope(units, last, end)
-        if _word(units[last]) not in _FUNCTION:
-            wanted -= 1
-            if not wanted:
-                break
-    return last + 1
-
-
-def _word(unit: Unit) -> str:
-    return unit.core.lower()
-
-
 def _says_something(char: str) -> bool:
     return char.isalnum() or char >= "\U0001f000"  # an emoji can be a whole answer
 
 
 def _is_article(unit: Unit) -> bool:
-    return not unit.tail and not unit.lead and _word(unit) in _ARTICLES
-
-
-def _is_negation(unit: Unit) -> bool:
-    word = _word(unit)
-    return word in _NEGATIONS or word.endswith(("n't", "n’t"))
+    return not unit.tail and not unit.lead and unit.core.lower() in ARTICLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,17 +59,18 @@ def compress_file(
 
     With `settings.chat` the field holds a list of messages, or their JSON.
     """
-    options = settings.model_dump(mode="json")
-    Options(**options)
+    given = settings.given()
+    options = Options(**given)
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"--output {target} is the input itself", hint="name another output")
-    token_counter(settings.tokenizer)  # what is wrong for every row is refused before the first
-    folder = model_folder(settings.model) if settings.model else EMBEDDED
+    token_counter(options.tokenizer)  # what is wrong for every row is refused before the first
+    folder = model_folder(options.model) if options.model else EMBEDDED
     load_scorer(folder)
-    tasks = list(islice(_read_tasks(source, field, settings.chat), limit))
-    model = {"model_sha256": sha256_file(folder / "model.onnx")}
+    tasks = list(islice(_read_tasks(source, field, options.chat), limit))
+    made_by = {name: value for name, value in asdict(options).items() if name != "filename"}
+    made_by |= {"field": field, "model_sha256": sha256_file(folder / "model.onnx"), "version": __version__}
     counts: Counter[str] = Counter()
-    with Journal(target, {**options, **model, "field": field, "version": __version__}, resume=resume) as journal:
+    with Journal(target, made_by, resume=resume) as journal:
         if journal.repaired:
             on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
         for done, task in enumerate(tasks):
@@ -77,7 +78,7 @@ def compress_file(
             if journal.has(task.key, retry_errors=retry_errors):
                 counts["already_there"] += 1
                 continue
-            row = _compress_row(task, options)
+            row = _compress_row(task, given)
             if "error" in row and journal.has(task.key):  # it failed as it had failed before
                 continue
             counts["tokens_in"] += row.get("tokens_in", 0)

@@ -312,20 +312,20 @@ def _lines(row: dict[str, Any] | MalformedRow) -> tuple[bytes, bytes, set[str]]:
     except (TypeError, ValueError) as exc:
         raise MalformedRow("a value that JSON does not have", f"a value that JSON does not have ({exc})") from None
     unplaced = {f"messages[].{key}" for key in parts.left_out}
+    rest = {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in parts.rest.items()}
     try:
-        return line, dump_row(parts.rest), unplaced
+        return line, dump_row(rest), unplaced
     except (TypeError, ValueError):
-        pass
-    rest = {}
-    for key, value in parts.rest.items():
-        plain = value.isoformat() if hasattr(value, "isoformat") else value
-        try:
-            json.dumps(plain, allow_nan=False)
-        except (TypeError, ValueError):
-            unplaced.add(key)
-        else:
-            rest[key] = plain
-    return line, dump_row(rest), unplaced
+        unplaced |= {key for key, value in rest.items() if not _has_json(value)}
+    return line, dump_row({key: value for key, value in rest.items() if key not in unplaced}), unplaced
+
+
+def _has_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+        return True
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_meta(name: str) -> bool:

@@ -12,6 +12,7 @@ from compressor_cli.core.facts.check_code import exact_outcomes
 from compressor_cli.core.facts.check_cues import cue_outcomes
 from compressor_cli.core.facts.check_names import name_outcomes
 from compressor_cli.core.facts.check_numbers import number_outcomes
+from compressor_cli.core.facts.check_opposites import opposed
 from compressor_cli.core.facts.code import code, urls
 from compressor_cli.core.facts.cues import Cue, cues, governs
 from compressor_cli.core.facts.names import names
@@ -63,6 +64,22 @@ def check_facts(
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
     [('must not be opened', 'changed')]
     """
+    facts = _kept(original, kinds) if original == compressed else _compared(original, compressed, kinds)
+    spaced = " ".join(compressed.split()) if patterns else ""
+    for pattern in patterns:
+        for match in pattern.finditer(original):
+            if match.group():
+                status = KEPT if " ".join(match.group().split()) in spaced else LOST
+                facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
+    return FactReport(tuple(sorted(facts, key=_place)))
+
+
+def _kept(text: str, kinds: Collection[str]) -> list[FactStatus]:
+    """Of a text that came back as it was, however oddly it reads."""
+    return [FactStatus(f.kind, f.type, text[f.start : f.end], f.start, f.end, *KEPT) for f in find_facts(text, kinds)]
+
+
+def _compared(original: str, compressed: str, kinds: Collection[str]) -> list[FactStatus]:
     one, other = _side(original, kinds), _side(compressed, kinds, loose=True)
     outcomes = {
         "numbers": number_outcomes(one, other) if "numbers" in kinds else [],
@@ -77,16 +94,11 @@ def check_facts(
     for cue, outcome in zip(one.cues, said, strict=True):
         kind, start, end = _cue_type(cue), *_cue_span(cue)
         facts.append(FactStatus("negation", kind, original[start:end], start, end, *outcome))
-    for word in turned:
-        text = original[word.start : word.end]
-        facts.append(FactStatus("negation", "negation", text, word.start, word.end, "changed", word.found))
-    spaced = " ".join(compressed.split()) if patterns else ""
-    for pattern in patterns:
-        for match in pattern.finditer(original):
-            if match.group():
-                status = KEPT if " ".join(match.group().split()) in spaced else LOST
-                facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
-    return FactReport(tuple(sorted(facts, key=_place)))
+    opposites = opposed(one, other) if "negation" in kinds else ()
+    for kind, words in (("negation", turned), ("opposite", opposites)):
+        for start, end, there in words:
+            facts.append(FactStatus("negation", kind, original[start:end], start, end, "changed", there))
+    return facts
 
 
 def _side(text: str, kinds: Collection[str], loose: bool = False) -> Side:

@@ -58,15 +58,18 @@ def name_outcomes(one: Side, other: Side) -> list[Outcome]:
             full.add(found.value[-1])
         result.append(known[found.value])
     _swapped(one, other, new, result)
-    exchanged_roles(one, other, result)
     theirs = _with_bare(one, other)
+    exchanged_roles(one, other, theirs, result)
     changed_places(one, other, one.names, theirs, result, lambda i, k: _same_name(one.names[i], theirs[k]))
     return result
 
 
 def _with_bare(one: Side, other: Side) -> list[Found]:
-    """The names of the other text, and words that are names in the original and stand there once."""
+    """The names of the other text, and words that are names in the original and stand there once. What the original
+    knows, and not as a name, has a capital only where a sentence begins."""
     known = {found.value for found in other.names}
+    names = {found.value for found in one.names}
+    theirs = [found for found in other.names if found.value in names or not _is_plain(one, found)]
     more = []
     mine = {found.value: found for found in one.names if found.type == "name" and found.value not in known}
     for name in mine.values():
@@ -75,7 +78,14 @@ def _with_bare(one: Side, other: Side) -> list[Found]:
         if len(places) == 1 and other.words.raw(places[0])[0].isupper():
             span = (other.words.starts[places[0]], other.words.ends[places[0]])
             more.append(Found("name", *span, (span,), name.value))
-    return sorted([*other.names, *more], key=lambda found: found.start) if more else other.names
+    return sorted([*theirs, *more], key=lambda found: found.start)
+
+
+def _is_plain(one: Side, found: Found) -> bool:
+    """Whether the original has a single word in small letters."""
+    assert isinstance(found.value, tuple)
+    *_, word = found.value
+    return len(found.value) == 2 and any(one.words.raw(i).islower() for i in one.at.get(word, ())[:ENOUGH])
 
 
 def _swapped(one: Side, other: Side, new: Sequence[Found], result: list[Outcome]) -> None:

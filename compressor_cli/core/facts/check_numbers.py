@@ -51,6 +51,7 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     for k in foreign:
         strange[other.numbers[k].type].append(other.numbers[k])
     anything = [other.numbers[k] for k in foreign]
+    kin = {when: [rival for rival in anything if _is_when(rival) == when] for when in (False, True)}
     result: list[Outcome] = []
     for i, (found, hits) in enumerate(zip(one.numbers, matches, strict=True)):
         if _is_fraction(one, found):
@@ -60,13 +61,18 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
         elif hits or _number_stands(one, other, found, index) or _elsewhere(one, other, found, anything):
             result.append(KEPT)
         else:
-            result.append(nearest(one, other, found, strange.get(found.type, anything)))
+            result.append(nearest(one, other, found, strange.get(found.type, kin[_is_when(found)])))
     _said_twice(one, other, matches, foreign, result)
     changed_places(one, other, one.numbers, other.numbers, result, lambda i, k: not mine[i].isdisjoint(theirs[k]))
     _apart(one, other, matches, result)
     _crossed(one, other, matches, result)
     _reversed(one, other, matches, result)
     return result
+
+
+def _is_when(found: Found) -> bool:
+    """An hour does not become a percentage."""
+    return found.type in ("date", "time")
 
 
 def _is_fraction(side: Side, found: Found) -> bool:
@@ -163,8 +169,12 @@ def _single(one: Side, other: Side, found: Found) -> bool:
 def _merged(one: Side, other: Side, found: Found) -> bool:
     """Where words between two facts were dropped, one may be read as a part of the other: 3 March 2020 people."""
     parts = [one.words.text[a:b] for a, b in found.parts]
-    for i in other.at.get(one.words.words[min(one.words.at(found.parts[0][0]), len(one.words.words) - 1)], ())[:ENOUGH]:
-        start = other.words.starts[i] - (one.words.starts[one.words.at(found.parts[0][0])] - found.parts[0][0])
+    begin = found.parts[0][0]
+    first = one.words.at(begin)
+    if first == len(one.words.words):  # a sign at the very end, which is no word
+        return False
+    for i in other.at.get(one.words.words[first], ())[:ENOUGH]:
+        start = other.words.starts[i] - (one.words.starts[first] - begin)
         end = start
         for part in parts:
             while end > start and other.words.text[end : end + 1] in (" ", "-", "\u00a0"):

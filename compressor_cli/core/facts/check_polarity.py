@@ -9,7 +9,7 @@ from typing import NamedTuple
 from compressor_cli.core.facts.cues import SYMBOL, governs
 from compressor_cli.core.facts.sides import ENOUGH, KEPT, Outcome, Side
 from compressor_cli.core.facts.values import plainly, stem
-from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS, LOOSE_DENIALS
+from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS, LOOSE_DENIALS, MAY_DENY
 
 _UNDONE = re.compile(r"(?:un(?!der|i|til|less)|non)[a-z]{4,}")
 _ENDED = frozenset(
@@ -46,17 +46,19 @@ def moved(one: Side, other: Side, result: list[Outcome]) -> None:
 
 
 def _left(side: Side, places: Iterable[int]) -> list[set[str]]:
-    """What stands before each place; 1st and first are one."""
+    """What stands before each place; 1st and first are one, and A may be a name."""
     words = side.words.words
-    return [{stem(plainly(words[j])) for j in range(max(0, k - 5), k) if words[j] not in FUNCTION} for k in places]
+    near = (
+        [j for j in range(max(0, k - 5), k) if words[j] not in FUNCTION or side.words.raw(j) == "A"] for k in places
+    )
+    return [{stem(plainly(words[j])) for j in before} for before in near]
 
 
-_MAY_DENY = (DENIES - {"notuntil"}) | {"except", "unless", "instead", "only"}
 _NEAR = 4  # words
 
 
 class Turned(NamedTuple):
-    """A word that the original says and the other text negates."""
+    """A word of the original that the other text says the opposite of."""
 
     start: int
     end: int
@@ -64,8 +66,9 @@ class Turned(NamedTuple):
 
 
 def turned(one: Side, other: Side, used: set[int]) -> Iterator[Turned]:
+    """Words that the original says and the other text negates."""
     words = other.words.words
-    denials = [cue for cue in one.cues if cue.does[0] in _MAY_DENY]
+    denials = [cue for cue in one.cues if cue.does[0] in MAY_DENY]
     denied = {k for cue in denials for k in (*cue.near, *range(cue.first - 3, cue.stop + 3))}
     notation = SYMBOL.search(one.words.text) is not None
     for cue in other.cues:
@@ -77,13 +80,14 @@ def turned(one: Side, other: Side, used: set[int]) -> Iterator[Turned]:
         here = one.stems.get(word, ())
         if not 0 < len(here) <= ENOUGH or word[0].isdigit() or len(other.stems[word]) > len(here):
             continue
-        if not any(k in denied or _may_be_denied(one, k) for k in here):
+        if not any(k in denied or may_be_denied(one, k) for k in here):
             k, last = here[0], max(cue.governed[0], cue.stop - 1)
             found = other.words.text[other.words.starts[cue.first] : other.words.ends[last]]
             yield Turned(one.words.starts[k], one.words.ends[k], found)
 
 
-def _may_be_denied(side: Side, k: int) -> bool:
-    """Whether there is something near word k that may be put as a negation."""
-    near = side.words.words[max(0, k - _NEAR) : k + _NEAR + 1]
+def may_be_denied(side: Side, k: int, after: int = _NEAR) -> bool:
+    """Whether there is something near word k, at most `after` words on, that may be put as a negation."""
+    words = side.words.words
+    near = words[max(0, k - _NEAR) : k] + words[k + 1 : k + after + 1]
     return any(word in _ENDED or word in LOOSE_DENIALS or _UNDONE.fullmatch(word) for word in near)

@@ -10,45 +10,32 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from compressor_cli.core.facts.tokens import Found, Span, Words
+from compressor_cli.core.facts.limits import limit_of
+from compressor_cli.core.facts.tokens import STOP, Found, Span, Words
 from compressor_cli.core.facts.values import stem
 from compressor_cli.core.facts.words import (
-    AFTER_FIRST,
-    AFTER_NUMBER,
-    APART,
     AUXILIARY,
     BOTH_SIDES,
     CONJUNCTION,
     DETERMINERS,
-    FILLERS,
     FUNCTION,
     IDIOMS,
     LED,
-    LIMIT_ENDS,
     LOOSE,
-    LOOSE_LIMITS,
     LY_VERBS,
     MODALS,
+    NT,
     PLAIN,
-    PLAIN_LIMITS,
     PRONOUNS,
     RELATIVE,
     SECOND_WORDS,
-    SIGNS,
     TWO_WORDS,
 )
 
-_SIGN_BEFORE = re.compile(r"(≤|<=|⩽|≥|>=|⩾|(?<![-=<])<|(?<![-=>])>) ?[~≈]?$")
 _ALLOWED = re.compile(r" (?:be |been )?(allowed|permitted)(?: to)?\b")
 SYMBOL = re.compile(r"!=|!(?=[\w(`\"])|[≠¬∉∄⊄✗✘❌✕∅]")
-_NT = ("n't", "n’t")
 _NEEDED = frozenset("need needed required require necessary mandatory compulsory obligation".split())
-_REVERSED = {"gt": "le", "lt": "ge"}
-_BETWEEN_NOT = frozenset("be been get have contain last take cost weigh any is are for by at in".split())
-_BEFORE_NOT = frozenset("must may shall should can could will would do does did is are was were".split())
-_STOP = re.compile(r"[.;:!?,()\[\]{}|→⇒—]|\n[ \t]*(?:\n|[-*•#>\d])|\s[-–]\s")
 _JOINTS = frozenset((" ", "-", "/", "\n", "\u00a0"))
-_Limit = tuple[tuple[str, ...], Span, int, int]  # what it does, its span, its words
 _LONGEST = 8  # words between a cue and what it governs
 
 
@@ -86,7 +73,7 @@ def cues(words: Words, numbers: Iterable[Found], loose: bool = False) -> list[Cu
 def _is_denied(words: Words, modal: Cue) -> bool:
     """In `no one may` the negation says it all."""
     for k in range(modal.first - 1, max(-1, modal.first - _LONGEST - 3), -1):
-        if _STOP.search(words.gap(k + 1).replace(".", "")) or words.words[k] in ("and", "but"):
+        if STOP.search(words.gap(k + 1).replace(".", "")) or words.words[k] in ("and", "but"):
             return False
         if words.words[k] in DETERMINERS:
             return True
@@ -97,7 +84,7 @@ def _unneeded(words: Words, cue: Cue) -> Cue:
     """`no visa needed` is not a denial only."""
     if cue.does == ("neg",) and words.words[cue.first] in ("no", "not"):
         for k in range(cue.stop, min(cue.stop + 4, len(words.words))):
-            if _STOP.search(words.gap(k)):
+            if STOP.search(words.gap(k)):
                 break
             if words.words[k] in _NEEDED:
                 return cue._replace(does=("neg", "optional"))
@@ -106,98 +93,17 @@ def _unneeded(words: Words, cue: Cue) -> Cue:
 
 def _limits(words: Words, numbers: Iterable[Found], loose: bool) -> Iterator[Cue]:
     for number in numbers:
-        if isinstance(number.value, tuple) and number.value[0] == "o":
-            continue
-        i = words.at(number.start)
-        found = _limit_before(words, number, i, PLAIN_LIMITS) or _limit_after(words, number)
-        found = found or _limit_apart(words, i, loose)
-        if loose and not found:
-            found = _limit_before(words, number, i, LOOSE_LIMITS)
-        if found:
-            does, span, first, stop = _not_more(words, found)
-            parts = tuple(sorted((span, *number.parts)))
-            yield Cue(does, first, stop, (), (), parts, number)
-
-
-def _not_more(words: Words, limit: _Limit) -> _Limit:
-    """`must not be larger than 5` is at most 5, all of it one limit."""
-    does, (start, end), first, stop = limit
-    if does[0] not in _REVERSED:
-        return limit
-    k = words.at(start) - 1
-    if k < 0 or words.text[words.ends[k] : start] != " ":
-        return limit
-    while k > first - 4 and k > 0 and words.words[k] in _BETWEEN_NOT and words.gap(k) == " ":
-        k -= 1
-    if words.words[k] not in ("not", "never", "no") and words.words[k][-3:] not in _NT:
-        return limit
-    if k and words.words[k - 1] in _BEFORE_NOT and words.gap(k) == " ":
-        k -= 1
-    return (_REVERSED[does[0]],), (words.starts[k], end), k, stop
-
-
-def _limit_before(words: Words, number: Found, i: int, table: dict[str, tuple[str, ...]]) -> _Limit | None:
-    text = words.text
-    if match := _SIGN_BEFORE.search(text, max(0, number.start - 4), number.start):
-        return (SIGNS[match[1]],), match.span(1), i, i
-    j = i
-    while j and i - j < 2 and words.words[j - 1] in FILLERS and " ".join(words.words[max(0, j - 2) : j]) not in table:
-        j -= 1
-    if not j or words.words[j - 1] not in LIMIT_ENDS or words.taken[words.starts[j - 1]]:
-        return None
-    if text[words.ends[j - 1] : words.starts[j] if j < i else number.start].strip(" -:~≈\n\u00a0") != "":
-        return None
-    for n in (4, 3, 2, 1):
-        phrase = " ".join(words.words[j - n : j]) if n <= j else ""
-        if phrase in table and not (phrase == "over" and _lasts(words, number, j - 1)):
-            return table[phrase], (words.starts[j - n], words.ends[j - 1]), j - n, j
-    return None
-
-
-def _limit_apart(words: Words, i: int, loose: bool) -> _Limit | None:
-    """The maximum speed is 80 km/h; loose also: max speed 80 km/h."""
-    if APART.keys().isdisjoint(words.words[max(0, i - 4) : i]):
-        return None
-    for j in range(i - 1, max(-1, i - 5), -1):
-        if _STOP.search(words.gap(j + 1).replace(":", "")):
-            break
-        if words.words[j] in APART and (loose or words.words[j][-3:] == "mum") and not words.taken[words.starts[j]]:
-            return (APART[words.words[j]],), (words.starts[j], words.ends[j]), j, j + 1
-    return None
-
-
-def _lasts(words: Words, number: Found, over: int) -> bool:
-    """`over five years` is a limit after `for`, else the time that something took."""
-    value = number.value
-    time = isinstance(value, tuple) and value[-1] in ("s", "month")
-    return time and (
-        not over or words.words[over - 1] not in ("for", "than", "just", "of", "is", "was", "lasted", "takes", "took")
-    )
-
-
-def _limit_after(words: Words, number: Found) -> _Limit | None:
-    text, k = words.text, words.at(number.end)
-    if text[number.end : number.end + 1] == "+" and not text[number.end + 1 : number.end + 2].isalnum():
-        return ("ge", "gt"), (number.end, number.end + 1), k, k
-    if AFTER_FIRST.isdisjoint(words.words[k : k + 2]):
-        return None
-    for first in (k, k + 1):
-        if first >= len(words.words) or (first == k and _STOP.search(words.gap(first).strip(","))):
-            break
-        sign = words.gap(first).strip() in ("&", "+")
-        for n in (3, 2, 1):
-            stop = first + n
-            phrase = ("and " if sign else "") + " ".join(words.words[first:stop])
-            if stop <= len(words.words) and phrase in AFTER_NUMBER and (first == k or phrase.startswith("or")):
-                return (AFTER_NUMBER[phrase],), (words.starts[first], words.ends[stop - 1]), first, stop
-    return None
+        ordinal = isinstance(number.value, tuple) and number.value[0] == "o"
+        if found := None if ordinal else limit_of(words, number, loose):
+            does, span, first, stop = found
+            yield Cue(does, first, stop, (), (), tuple(sorted((span, *number.parts))), number)
 
 
 def _phrases(words: Words, busy: set[int], table: dict[str, list[tuple[list[str], tuple[str, ...]]]]) -> Iterator[Cue]:
     done = 0
     places = [i for i, word in enumerate(words.words) if word in table]
     if table is PLAIN:
-        places = sorted({*places, *(i for i in words.odd if words.words[i][-3:] in _NT)})
+        places = sorted({*places, *(i for i in words.odd if words.words[i][-3:] in NT)})
     last = len(words.words) - 1
     for i in places:
         if words.words[i] in LED and (i == last or words.words[i + 1] not in SECOND_WORDS):
@@ -215,11 +121,11 @@ def _longest(
     words: Words, i: int, table: dict[str, list[tuple[list[str], tuple[str, ...]]]]
 ) -> tuple[tuple[str, ...], int]:
     word = words.words[i]
-    for phrase, does in table.get("not" if word[-3:] in _NT and word not in table else word, ()):
+    for phrase, does in table.get("not" if word[-3:] in NT and word not in table else word, ()):
         stop = i + len(phrase)
         if words.words[i + 1 : stop] == phrase[1:] and all(words.gap(k) in _JOINTS for k in range(i + 1, stop)):
             return does, stop
-    return (("neg",), i + 1) if word[-3:] in _NT else ((), i)
+    return (("neg",), i + 1) if word[-3:] in NT else ((), i)
 
 
 def _means_else(words: Words, i: int) -> bool:
@@ -248,7 +154,7 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
     spans = [(words.starts[first], words.ends[stop - 1])]
     if word in MODALS and stop == first + 1:  # must therefore not
         for k in range(stop, min(stop + 3, len(words.words))):
-            if words.words[k] in ("not", "never") and not _STOP.search(words.gap(k)):
+            if words.words[k] in ("not", "never") and not STOP.search(words.gap(k)):
                 main, stop = MODALS[word], k + 1
                 does = (main,)
                 spans.append((words.starts[k], words.ends[k]))
@@ -270,8 +176,8 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
     governed = _ahead(words, stop, wanted)
     near = _ahead(words, stop, 3, main, word)
     if not governed:
-        governed = _behind(words, first, 1)
-        near = _behind(words, first, 3)
+        governed = behind(words, first, 1)
+        near = behind(words, first, 3)
     elif main in BOTH_SIDES or word[:4] in (
         "deni",
         "refu",
@@ -284,22 +190,26 @@ def _cue(words: Words, first: int, stop: int, does: tuple[str, ...]) -> Cue:
         "exem",
         "miss",
     ):
-        near = (*near, *_behind(words, first, 3))
-    elif main == "only" and (
-        stop >= len(words.words) or _STOP.search(words.gap(stop)) or words.words[stop] in FUNCTION
-    ):
-        near = (*near, *_behind(words, first, 2))
+        near = (*near, *behind(words, first, 3))
+    elif main == "only" and (stop >= len(words.words) or STOP.search(words.gap(stop)) or words.words[stop] in FUNCTION):
+        near = (*near, *behind(words, first, 2))
     elif word == "not" and first and words.gap(first) == " " and words.words[first - 1] not in FUNCTION:
         near = (*near, first - 1)  # hardens not by drying
     spans += [(words.starts[k], words.ends[k]) for k in governed]
     return Cue(does, first, stop, governed, near, tuple(sorted(spans)))
 
 
+def _stops(words: Words, i: int) -> bool:
+    """Whether a clause ends before word `i`; a blank, which most gaps are, is not searched."""
+    gap = words.gap(i)
+    return gap != " " and STOP.search(gap) is not None
+
+
 def _ahead(words: Words, k: int, wanted: int, does: str = "", cue: str = "", joined: bool = False) -> tuple[int, ...]:
     """The next words that say something. With `does`, as far as that reaches: not into the next clause."""
     found: list[int] = []
     for i in range(k, min(k + _LONGEST + wanted, len(words.words))):
-        if _STOP.search(words.gap(i)) and not (joined and i == k):
+        if _stops(words, i) and not (joined and i == k):
             break
         word = words.words[i]
         if word in FUNCTION or (word.endswith("ly") and word not in LY_VERBS and _goes_on(words, i + 1)):
@@ -317,13 +227,13 @@ def _ahead(words: Words, k: int, wanted: int, does: str = "", cue: str = "", joi
 
 
 def _goes_on(words: Words, i: int) -> bool:
-    return i < len(words.words) and not _STOP.search(words.gap(i)) and words.words[i] not in FUNCTION
+    return i < len(words.words) and not _stops(words, i) and words.words[i] not in FUNCTION
 
 
-def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
+def behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
     found: list[int] = []
     for i in range(first - 1, max(first - 1 - _LONGEST, -1), -1):
-        if _STOP.search(words.gap(i + 1)):
+        if _stops(words, i + 1):
             break
         if words.words[i] not in FUNCTION:
             found.append(i)
@@ -335,7 +245,7 @@ def _behind(words: Words, first: int, wanted: int) -> tuple[int, ...]:
 def _symbols(words: Words) -> Iterator[Cue]:
     for match in SYMBOL.finditer(words.text):
         i = words.at(match.end())
-        before = _behind(words, i, 2) if match.group() not in "!¬" else ()
+        before = behind(words, i, 2) if match.group() not in "!¬" else ()
         near = (*_ahead(words, i, 3, "neg", joined=True), *before)
         yield Cue(("neg", "instead", "except"), i, i, near[:1], near, (match.span(),))
 

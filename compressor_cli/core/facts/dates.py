@@ -15,7 +15,8 @@ _SLASHED = re.compile(r"(\d{1,4})([/.])(\d{1,2})\2(\d{4}|\d{2})(?![\w/])")
 _FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})(?![\w/.]|,\d)")
 _ZONE = r"(?:\s?(UTC|GMT|CES?T|EE?S?T|[CMP][SD]?T|BST|IST|JST|AEST|Z)(?![\w]))?"
 _TIME = re.compile(
-    rf"(?<![\w:])(\d{{1,2}})(?:[:.h](\d\d)(?!\d|\.\d)(?::(\d\d))?)?(?:{SPACE}?([ap])\.?{SPACE}?m\b\.?)?{_ZONE}", re.I
+    rf"(?:(?<![\w:])|(?<=\dT))(\d{{1,2}})(?:[:.h](\d\d)(?!\d|\.\d)(?::(\d\d))?)?(?:{SPACE}?([ap])\.?{SPACE}?m\b\.?)?{_ZONE}",
+    re.I,
 )
 MERIDIEM = re.compile(rf"{SPACE}?[ap]\.?{SPACE}?m\b", re.I)
 _PAST = re.compile(r" (past|to) (\w+)")

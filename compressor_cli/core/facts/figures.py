@@ -68,7 +68,7 @@ def _figure(text: str, start: int, end: int) -> Found | None:
         return date_at(text, start) or Found("version", start, end, ((start, end),), ("version", raw))
     if "." in raw and (found := time_at(text, start, end)):
         return found
-    if before == "." and not text[start - 2 : start - 1].isalnum():
+    if before == "." and raw.isdigit() and not (text[start - 2 : start - 1].isalnum() or text.endswith("..", 0, start)):
         start, raw = start - 1, "0." + raw
     number = decimal(raw if raw.isdigit() else _NO_DIGIT.sub("", raw))
     if number is None:
@@ -103,7 +103,9 @@ def _dated(text: str, start: int, end: int, after: str) -> Found | None:
 
 
 def _lettered(text: str, start: int, end: int) -> Found | None:
-    """v1.2, Q3 and H1; other figures after letters are part of a name."""
+    """v1.2, Q3, H1 and the time in 2026-01-02T10:00; other figures after letters are part of a name."""
+    if text[start - 1] == "T" and text[start - 2 : start - 1].isdigit() and text[end : end + 1] == ":":
+        return time_at(text, start, end)
     if text[start - 2 : start - 1].isalnum() or text[start - 2 : start - 1] == "_":
         return None
     letter, raw = text[start - 1].lower(), text[start:end]
@@ -112,7 +114,8 @@ def _lettered(text: str, start: int, end: int) -> Found | None:
         match = _VERSION_END.match(text, end)
         span = (start - 1, match.end()) if match else span
         value = text[start : span[1]].lower()
-        return Found("version", *span, (span,), ("version", value), () if "." in value else (quantity(Decimal(raw)),))
+        readings = (quantity(Decimal(raw)),) if value == raw and raw.isdigit() else ()
+        return Found("version", *span, (span,), ("version", value), readings)
     if ((letter == "q" and raw in "1234") or (text[start - 1] == "H" and raw in "12")) and not text[
         end : end + 1
     ].isalnum():

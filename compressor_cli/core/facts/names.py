@@ -13,41 +13,40 @@ from compressor_cli.core.facts.tokens import Found, Words
 from compressor_cli.core.facts.words import FUNCTION
 
 TITLES = frozenset(
-    "mr mrs ms miss dr prof professor sir lady lord dame madam president vice mayor minister prime chancellor "
-    "senator judge justice captain general colonel major sergeant lieutenant admiral inspector detective chief "
-    "director ceo cto cfo pm governor king queen prince princess pope bishop father sister brother uncle aunt doctor "
-    "nurse mp saint st rev reverend secretary ambassador councillor coach former acting".split()
+    "acting admiral ambassador aunt bishop brother captain ceo cfo chancellor chief coach colonel councillor cto dame "
+    "detective director doctor dr father former general governor inspector judge justice king lady lieutenant lord "
+    "madam major mayor minister miss mp mr mrs ms nurse pm pope president prime prince princess prof professor queen "
+    "rev reverend saint secretary senator sergeant sir sister st uncle vice".split()
 )
 # Not a name alone; in a name it may be left out or shortened: Stanford University, Harrowmere Council.
 GENERIC = frozenset(
-    "board committee council article section chapter figure table appendix annex part step phase level state states "
-    "government company corporation corp inc ltd limited university college institute school department ministry "
-    "agency office court church bank hospital hall house street avenue road square park bridge station airport river "
-    "lake sea ocean island islands mountain mount valley city town village county province district region republic "
-    "kingdom union central note warning caution tip example "
-    "figure page line item rule option question answer user admin customer client team group project system service "
-    "version internet web christmas monday true false none null error empty earth sun moon bible constitution "
-    "parliament senate congress cabinet library museum".split()
+    "admin agency airport annex answer appendix article avenue bank bible board bridge cabinet caution central "
+    "chapter christmas church city client college committee company congress constitution corp corporation council "
+    "county court customer department district earth empty error example false figure government group hall hospital "
+    "house inc institute internet island islands item kingdom lake level library limited line ltd ministry monday "
+    "moon mount mountain museum none note null ocean office option page park parliament part phase project province "
+    "question region republic river road rule school sea section senate service square state states station step "
+    "street sun system table team tip town true union university user valley version village warning web".split()
 )
 _STARTERS = FUNCTION | frozenset(
-    "yes well here now today yesterday tomorrow tonight meanwhile moreover furthermore besides instead perhaps maybe "
-    "please dear hello hi thanks thank first second third finally next later soon sometimes usually according during "
-    "despite within between among along across against several few none one two three four five six seven eight nine "
-    "ten use see make take set run open close click press check keep let given based using being having due like "
-    "unlike near inside outside how what nothing nobody everyone everybody someone somebody anyone anybody "
-    "everything something anything half hardly rather otherwise nevertheless nonetheless indeed likewise similarly "
-    "compress summary re ok no not never only without through throughout toward towards beyond beside below above "
-    "down up out off back last new old good great early late kind best regards sincerely sorry congratulations "
-    "welcome instead either neither".split()
+    "above according across against along among anybody anyone anything back based being below beside besides best "
+    "between beyond check click close compress congratulations dear despite down due during early eight either "
+    "everybody everyone everything few finally first five four furthermore given good great half hardly having hello "
+    "here hi how indeed inside instead keep kind last late later let like likewise make maybe meanwhile moreover near "
+    "neither never nevertheless new next nine no nobody none nonetheless not nothing now off ok old one only open "
+    "otherwise out outside perhaps please press rather re regards run second see set seven several similarly "
+    "sincerely six somebody someone something sometimes soon sooner sorry summary take ten thank thanks third three "
+    "through throughout today tomorrow tonight toward towards two unlike up use using usually welcome well what "
+    "within without yes yesterday".split()
 )
 _SHOUTED = frozenset(
     "NOT AND OR BUT MUST NEVER NO ONLY NOTE WARNING IMPORTANT TODO FIXME OK THE ALL ANY IF DO IS ARE".split()
 )
 _VERBS = frozenset(
-    "is was were are has had have does did will would can could may might must shall should said says told and or "
-    "who won lost gave took went came made wrote became began left ran sold bought paid met led held built sent got "
-    "found kept put let cut saw knew thought felt brought taught caught fought sang spoke broke chose drove rose "
-    "fell grew drew flew".split()
+    "and are became began bought broke brought built came can caught chose could cut did does drew drove fell felt "
+    "flew fought found gave got grew had has have held is kept knew led left let lost made may met might must or paid "
+    "put ran rose said sang saw says sent shall should sold spoke taught thought told took was went were who will won "
+    "would wrote".split()
 )
 _NOUN_ENDINGS = tuple("ing tion sion ment ness ity ance ence ism ship ure ers ors ly age".split())
 LINKS = frozenset("of de du da di del della la le van von der den ten ter al bin ibn el y".split())

@@ -266,8 +266,9 @@ def _backward(a: Found, b: Found) -> Found:
         return b
     if a.value[0] == "date" and a.value[3] and 1 <= n <= 31 and n == int(n):
         return b._replace(also=(*b.also, ("date", a.value[1], a.value[2], int(n))))
-    if a.type == "date" and a.value[0] == "n" and n < 100:
-        return b._replace(also=(*b.also, quantity(a.value[1] // 100 * 100 + n)))
+    year = _bare(a)
+    if year is not None and n < 100 and (a.type == "date" or (1000 <= year < 2100 and n > year % 100)):  # 1321-23
+        return b._replace(also=(*b.also, quantity(year // 100 * 100 + n)))
     if a.type == "money" and a.mark:
         return b._replace(also=(*b.also, quantity(n * a.mark[0], a.mark[1]), quantity(n, a.mark[1])))
     return b

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Literal
 
 from compressor_cli.core.facts.cues import Cue
 from compressor_cli.core.facts.names import TITLES
-from compressor_cli.core.facts.tokens import Found, Words
+from compressor_cli.core.facts.tokens import WORD, Found, Words
 from compressor_cli.core.facts.values import stem
 from compressor_cli.core.facts.words import FUNCTION
 
@@ -24,6 +23,7 @@ _SILENT = (FUNCTION - _RELATIONS) | {"'s"}
 _LONGEST_BETWEEN = 12  # words
 KEPT: Outcome = ("kept", None)
 LOST: Outcome = ("lost", None)
+_RIVALS = 3  # on each side of where a fact stood
 ENOUGH = 50  # places at which a common word is looked up
 
 
@@ -46,6 +46,16 @@ class Side:
         return dict(places)
 
     @cached_property
+    def around(self) -> dict[tuple[int, int], set[str]]:
+        """What `neighbours` has said."""
+        return {}
+
+    @cached_property
+    def stood(self) -> dict[tuple[str, bool], bool]:
+        """What `stands` has said."""
+        return {}
+
+    @cached_property
     def stems(self) -> dict[str, list[int]]:
         places: dict[str, list[int]] = {}
         for word, found in self.at.items():
@@ -55,17 +65,25 @@ class Side:
 
 def stands(side: Side, text: str, exact_end: bool = False) -> bool:
     """Whether `text` stands in `side` with bounds on both ends; `exact_end`: and a URL or path would end there."""
-    lower = text.lower()
-    first = re.search(r"\w+(?:['’]\w+)*", lower)
-    if first is None:
-        return lower in side.words.lower
-    other = side.words.lower
-    for i in side.at.get(first.group(), ()):
-        start = side.words.starts[i] - first.start()
-        end = start + len(lower)
-        if start >= 0 and other.startswith(lower, start) and bounded(other, start, end, exact_end):
-            return True
-    return False
+    key = (text, exact_end)
+    if key not in side.stood:
+        side.stood[key] = _stands(side, text.lower(), exact_end)
+    return side.stood[key]
+
+
+def _stands(side: Side, lower: str, exact_end: bool) -> bool:
+    """It is looked for where the rarest of its words stands, for the first may stand everywhere."""
+    other, found = side.words.lower, list(WORD.finditer(lower))
+    if not found:
+        return lower in other
+    whole = found[1:-1] + [word for word in found[-1:] if word.group().isdigit()]
+    rarest = min((found[0], *whole), key=lambda word: len(side.at.get(word.group(), ())))
+    places, offset = side.at.get(rarest.group(), ()), rarest.start()
+    starts = (side.words.starts[i] - offset for i in places)
+    return any(
+        start >= 0 and other.startswith(lower, start) and bounded(other, start, start + len(lower), exact_end)
+        for start in starts
+    )
 
 
 def bounded(text: str, start: int, end: int, exact_end: bool) -> bool:
@@ -83,18 +101,28 @@ def bounded(text: str, start: int, end: int, exact_end: bool) -> bool:
 
 
 def nearest(one: Side, other: Side, found: Found, rivals: Sequence[Found]) -> Outcome:
-    """The fact that stands, by its place in the text, where `found` did; rivals are in the order of the text."""
-    if not rivals:
-        return LOST
+    """What stands where `found` did, by the words around it and its place in the text. `rivals` are in the order of
+    the text."""
     place = found.start * len(other.words.text) // max(len(one.words.text), 1)
     k = bisect_left(rivals, place, key=lambda rival: rival.start)
-    nearest = min(rivals[max(0, k - 1) : k + 1], key=lambda rival: abs(rival.start - place))
-    return "changed", other.words.text[nearest.start : nearest.end]
+    about, near = neighbours(one, found), rivals[max(0, k - _RIVALS) : k + _RIVALS]
+    shared = [len(about & neighbours(other, rival)) for rival in near]
+    best = max(range(len(near)), key=lambda i: (shared[i], -abs(near[i].start - place)), default=None)
+    if best is None:
+        return LOST
+    alone = len(rivals) == 1 and not (about and neighbours(other, near[best]))
+    return ("changed", _text(other, near[best])) if shared[best] or alone else LOST
 
 
 def neighbours(side: Side, found: Found) -> set[str]:
     """Stems of the words around a fact that say something."""
-    words = side.words
+    span = (found.start, found.end)
+    if span not in side.around:
+        side.around[span] = _neighbours(side.words, found)
+    return side.around[span]
+
+
+def _neighbours(words: Words, found: Found) -> set[str]:
     first, after = words.at(found.start), words.at(found.end)
     near = [
         words.words[k] for k in range(max(0, first - 4), min(after + 4, len(words.words))) if not first <= k < after

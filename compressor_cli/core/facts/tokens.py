@@ -11,9 +11,9 @@ from itertools import accumulate
 from typing import NamedTuple
 
 Span = tuple[int, int]
-_WORD = re.compile(r"(\w+(?:['’]\w+)*)")
+WORD = re.compile(r"(\w+(?:['’]\w+)*)")
 _SENTENCE_END = re.compile(r"[.!?](?![,.])|[:\n\"“«*#|•>]|(?:^|\s)[-–—]\s")
-
+STOP = re.compile(r"[.;:!?,()\[\]{}|→⇒—]|\n[ \t]*(?:\n|[-*•#>\d])|\s[-–]\s")  # ends a clause
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st rev sen gov gen col sgt capt lt jr sr mt vs".split())
 
 
@@ -78,7 +78,7 @@ def split(text: str) -> Words:
     lower = text.lower()
     if len(lower) != len(text):  # İ is two characters in lower case
         lower = "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
-    pieces = _WORD.split(lower)
+    pieces = WORD.split(lower)
     bounds = list(accumulate(map(len, pieces)))
     words, starts = pieces[1::2], bounds[:-1:2]
     capitals = [i for i, start in enumerate(starts) if text[start].isupper()]

@@ -59,6 +59,7 @@ AFTER_NUMBER = {
     "at the least": "ge", "min": "ge", "minimum": "ge", "and over": "ge", "and above": "ge", "and older": "ge",
     "and up": "ge", "or higher": "ge", "or longer": "ge", "or later": "ge",
 }  # fmt: skip
+NT = ("n't", "n’t")
 SIGNS = {"≤": "le", "<=": "le", "⩽": "le", "≥": "ge", ">=": "ge", "⩾": "ge", "<": "lt", ">": "gt"}
 APART = {"max": "le", "maximum": "le", "limit": "le", "min": "ge", "minimum": "ge"}
 MODALS = {"must": "forbid", "shall": "forbid", "may": "maynot", "should": "shouldnot", "ought": "shouldnot"}
@@ -167,4 +168,5 @@ KEEPS = {
 }
 DENIES = frozenset("neg forbid maynot shouldnot optional notuntil weak".split())
 _SAID = DENIES - {"notuntil"}
+MAY_DENY = _SAID | {"except", "unless", "instead", "only"}
 LOOSE_DENIALS = frozenset(word for word, found in LOOSE.items() if any(_SAID.intersection(does) for _, does in found))
