@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +93,7 @@ def test_a_family_is_who_trained_the_model(model: str, name: str) -> None:
     assert family(model) == name
 
 
-def verdict(**scores: float | None) -> dict[str, object]:
+def verdict(**scores: float | None) -> dict[str, Any]:
     tasks = {name: {"qa": {"abstained": score is None}} for name, score in scores.items()}
     return {"models": {name: {"score": score, "tasks": tasks[name]} for name, score in scores.items()}}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -93,7 +92,7 @@ def answering(change: Callable[[Asked], str | None]) -> Callable[[Request], str]
 
 
 def settled(path: str = "costs.jsonl") -> float:
-    return sum(event["usd"] for event in read_events(Path(path))[0] if event["event"] == "settle")
+    return float(sum(event["usd"] for event in read_events(Path(path))[0] if event["event"] == "settle"))
 
 
 # --- verdicts
@@ -424,9 +423,9 @@ def test_a_spent_quota_stops_the_run_and_it_goes_on_later(server: ProviderServer
 def test_the_cap_is_never_passed_and_a_larger_one_goes_on(server: ProviderServer, scc: Scc) -> None:
     write(Path("pairs.jsonl"), *(pair(n) for n in range(12)))
     command = ("validate", "pairs.jsonl", "--models", f"{CLAUDE},{GPT}")
-    done = scc(*command, "--budget-usd", "0.015")
+    done = scc(*command, "--budget-usd", "0.03")
     assert done.exit_code == 4 and "--budget-usd" in done.stderr
-    assert 0 < settled() <= 0.015
+    assert 0 < settled() <= 0.03
     there = len(rows_of("verdicts.jsonl"))
     assert 0 < there < 12 and f"{12 - there} pending" in done.stdout
     assert scc(*command, "--budget-usd", "5", "--resume").exit_code == 0
@@ -592,14 +591,14 @@ def test_a_dry_run_sends_nothing_and_bounds_the_cost(
 def test_a_dry_run_of_a_model_without_a_price(server: ProviderServer, scc: Scc) -> None:
     write(Path("pairs.jsonl"), pair(1))
     done = scc("validate", "pairs.jsonl", "--models", "openai:unheard-of", "--dry-run")
-    assert done.exit_code == 0 and "in all unknown; nothing was sent" in done.stderr
+    assert done.exit_code == 0 and "in all unknown, and" in done.stderr
     assert "openai:unheard-of" in done.stdout
 
 
 # --- killed
 
 CHILD = "import sys; sys.modules['sentence_transformers'] = None\nfrom compressor_cli.cli.main import main\nmain()\n"
-COUNT, CAP = 30, "0.5"
+COUNT, CAP = 30, "2"
 
 
 def kill_and_resume(server: ProviderServer, scc: Scc, *, rounds: int, seed: int) -> None:
@@ -640,11 +639,13 @@ def test_killed_at_random_moments(server: ProviderServer, scc: Scc) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_many_times(server: ProviderServer, scc: Scc, work: Path) -> None:
+def test_killed_at_random_moments_many_times(
+    server: ProviderServer, scc: Scc, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seed in range(4):
         (work / str(seed)).mkdir()
-        os.chdir(work / str(seed))
-        os.environ["XDG_CACHE_HOME"] = str(work / str(seed))
+        monkeypatch.chdir(work / str(seed))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(work / str(seed)))
         kill_and_resume(server, scc, rounds=5, seed=seed)
 
 

@@ -180,7 +180,7 @@ def _print_estimate(found: ValidateEstimate, as_json: bool) -> None:
         print_table(columns, rows)
     say(
         f"{found.pairs:,} pairs to judge, {found.there:,} have a verdict, {found.refused:,} fail the free checks; "
-        f"in all {_range(found.usd)}; nothing was sent"
+        f"in all {_range(found.usd)}, and what models think before they answer; nothing was sent"
     )
 
 

@@ -15,7 +15,8 @@ from compressor_cli.records import ChatMessage, ChatReply, ChatRequest
 TASKS = ("qa", "reasoning", "code")
 QUESTIONS = 4
 UNKNOWN = "UNKNOWN"
-_LONGEST = {"qa": 1024, "reasoning": 1024, "code": 8192, "questions": 1024, "judge": 1024}  # tokens
+# In tokens. What a model thinks before it answers is counted among them by OpenAI and Google.
+_LONGEST, _LONGEST_CODE = 4096, 8192
 # What the scores of prompts/validate_judge.md are worth. A threshold of 0.8 lies between 2 (a fact is missing) and 3.
 _WORTH = (0.0, 0.25, 0.5, 0.85, 1.0)
 _FENCED = re.compile(r"\s*```[a-z]*\n(.*)\n```\s*", re.DOTALL)
@@ -133,7 +134,8 @@ def read_judgement(reply: ChatReply) -> Judgement:
 
 def _request(prompt: str, content: str, schema: dict[str, Any] | None) -> ChatRequest:
     system = (files("compressor_cli") / "prompts" / f"validate_{prompt}.md").read_text(encoding="utf-8")
-    return ChatRequest((ChatMessage("user", content),), system, _LONGEST[prompt], schema=schema, schema_name=prompt)
+    longest = _LONGEST_CODE if prompt == "code" else _LONGEST
+    return ChatRequest((ChatMessage("user", content),), system, longest, schema=schema, schema_name=prompt)
 
 
 def _numbered(texts: Sequence[str]) -> str:

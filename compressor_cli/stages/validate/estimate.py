@@ -34,7 +34,7 @@ from compressor_cli.stages.validate.pairs import Pair, read_pairs
 from compressor_cli.stages.validate.verdicts import free_check
 
 _TOKENIZER_SPREAD = 1.35  # how far other tokenizers are above o200k_base, which counts here
-# Tokens of an answer; of code, by those of the original. What a model thinks first is not among them.
+# Tokens of an answer; of code, by those of the original. What a model thinks first is not among them: none can tell.
 _ANSWERS = {"questions": (50, 160), "qa": (20, 120), "reasoning": (80, 320), "judge": (20, 200)}
 _CODE = (0.5, 1.5)
 # What stands in for answers that are not there yet, in requests that hold them.
