@@ -229,7 +229,9 @@ def test_offline_needs_no_key_and_sends_nothing(scc: Scc) -> None:
     assert verdicts["p2"]["minimum"] == min(verdicts["p2"]["fidelity"], verdicts["p2"]["similarity"])
     assert "fidelity" in verdicts["p2"]["reasons"][0]["detail"]
     assert not Path("costs.jsonl").exists()
-    assert scc("validate", "pairs.jsonl", "--offline", "--models", GPT).exit_code == 2
+    for flag in (["--models", GPT], ["--judge", GPT], ["--dry-run"]):
+        refused = scc("validate", "pairs.jsonl", "--offline", *flag)
+        assert refused.exit_code == 2 and "--offline asks no model" in refused.stderr
 
 
 # --- reliability
@@ -247,6 +249,7 @@ def test_models_that_disagree_lower_alpha_and_transfer(server: ProviderServer, s
     found = json.loads(done.stdout)["reliability"]
     assert found["passes"] == {CLAUDE: 0.6667, GPT: 0.3333} and found["transfer"] == 0.3333
     assert found["alpha"] < 1
+    assert by_id()["p1"]["minimum"] == by_id()["p1"]["models"][GPT]["score"] < by_id()["p1"]["models"][CLAUDE]["score"]
     assert GPT in by_id()["p1"]["reasons"][0]["detail"] and CLAUDE not in by_id()["p1"]["reasons"][0]["detail"]
 
 

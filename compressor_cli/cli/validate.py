@@ -108,7 +108,7 @@ def validate(
     chat_flags = {"fallback": fallback, "concurrency": concurrency, "base_url": base_url, "no_cache": no_cache}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
     settings = load_settings(config, validation=given, chat=chat_flags, spend=spend_flags)
-    names, referee = _asked(settings.validation, offline=offline, given=bool(models or judge))
+    names, referee = _asked(settings.validation, offline=offline, given=bool(models or judge or dry_run))
     target = output or pairs.with_name("verdicts.jsonl")
     if dry_run:
         plan = estimate_validation(
@@ -146,7 +146,7 @@ def _asked(settings: ValidationSettings, *, offline: bool, given: bool) -> tuple
     """The models and the judge."""
     if offline:
         if given:
-            raise UsageError("--offline asks no model: leave out --models and --judge")
+            raise UsageError("--offline asks no model: leave out --models, --judge and --dry-run")
         return [], None
     names = list(dict.fromkeys(settings.models))
     if not names:
