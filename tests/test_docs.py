@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from loopback_models import answer
+from provider_server import serving
+from tiny_model import make_tokenizer
 
 GENERATOR = REPO / "docs" / "generate_cli.py"
 
@@ -79,17 +82,37 @@ def test_the_consoles_of_the_pages_run(shell: Callable[[str], subprocess.Complet
     """In order, in one folder. What is shown must be what is printed, up to times and the rounding of the model."""
     shown_any = False
     for page, command, shown in sessions():
-        if command.startswith("make "):
+        if command.startswith("make ") or page == "data.md":  # which has a test of its own
             continue
-        done = shell(command)
-        assert done.returncode in (0, 3, 100), (page, command, done.stderr)
-        printed = VOLATILE.sub("N", done.stdout + done.stderr)
-        wanted = VOLATILE.sub("N", shown)
-        alike = difflib.SequenceMatcher(None, wanted.split(), printed.split(), autojunk=False)
-        matched = sum(block.size for block in alike.get_matching_blocks())
-        assert matched >= 0.9 * len([word for word in wanted.split() if word != "..."]), (page, command, printed)
-        shown_any = shown_any or bool(shown.strip())
+        shown_any = _run(shell, page, command, shown) or shown_any
     assert shown_any
+
+
+@pytest.mark.slow
+def test_the_way_of_the_data_page_runs(
+    shell: Callable[[str], subprocess.CompletedProcess[str]], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With models on the loopback in place of the real ones, and a tiny tokenizer under the name of a real one."""
+    pytest.importorskip("sentence_transformers")
+    make_tokenizer(work / "clone" / "Qwen" / "Qwen3-8B")
+    with serving() as server:
+        server.answer = answer
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        ran = [_run(shell, page, command, shown) for page, command, shown in sessions() if page == "data.md"]
+    assert len(ran) >= 8 and any(ran)
+
+
+def _run(shell: Callable[[str], subprocess.CompletedProcess[str]], page: str, command: str, shown: str) -> bool:
+    """Whether the page shows any output of the command."""
+    done = shell(command)
+    assert done.returncode in (0, 3, 100), (page, command, done.stderr)
+    printed = VOLATILE.sub("N", done.stdout + done.stderr)
+    wanted = VOLATILE.sub("N", shown)
+    alike = difflib.SequenceMatcher(None, wanted.split(), printed.split(), autojunk=False)
+    matched = sum(block.size for block in alike.get_matching_blocks())
+    assert matched >= 0.9 * len([word for word in wanted.split() if word != "..."]), (page, command, printed)
+    return bool(shown.strip())
 
 
 def test_the_make_targets_of_the_pages_exist() -> None:

@@ -25,35 +25,38 @@ class Calibration:
 def alpha(scores: Sequence[Sequence[float | None]]) -> float | None:
     """Krippendorff's for interval data: one row a model, one column a pair, None where it gave no score.
 
-    None where it is not defined: fewer than two models, or scores that do not vary at all.
+    None where it is not defined: no pair has two scores, or those of such pairs do not vary at all.
     """
-    if len(scores) < 2 or len({score for row in scores for score in row if score is not None}) < 2:
+    shared = [known for column in zip(*scores, strict=True) if len(known := _known(column)) > 1]
+    if len({score for column in shared for score in column}) < 2:
         return None
     try:
         import krippendorff
     except ModuleNotFoundError:
         raise MissingExtraError("krippendorff", "providers") from None
     data = [[float("nan") if score is None else score for score in row] for row in scores]
-    if not any(sum(row[i] is not None for row in scores) > 1 for i in range(len(scores[0]))):
-        return None
     return round(float(krippendorff.alpha(reliability_data=data, level_of_measurement="interval")), 4)
 
 
-def calibrate(scores: Sequence[float], labels: Sequence[bool], threshold: float) -> tuple[Calibration, Calibration]:
+def _known(column: Sequence[float | None]) -> list[float]:
+    return [score for score in column if score is not None]
+
+
+def calibrate(labelled: Sequence[tuple[float, bool]], threshold: float) -> tuple[Calibration, Calibration]:
     """At the threshold that is used, and at the one between two scores with the best balance (the lowest of equals)."""
-    ranks = sorted(set(scores))
-    between = [round((low + high) / 2, 4) for low, high in pairwise(ranks)]
-    candidates = [_at(scores, labels, one) for one in [round(ranks[0], 4), *between]]
+    ranks = sorted({score for score, _ in labelled})
+    between = [round((low + high) / 2, 6) for low, high in pairwise(ranks)]
+    candidates = [_at(labelled, one) for one in (ranks[0], *between)]
     best = max(candidates, key=lambda one: (one.balanced, -one.threshold))
-    return _at(scores, labels, threshold), best
+    return _at(labelled, threshold), best
 
 
-def _at(scores: Sequence[float], labels: Sequence[bool], threshold: float) -> Calibration:
-    passed = [score >= threshold for score in scores]
-    both = sum(p and y for p, y in zip(passed, labels, strict=True))
-    neither = sum(not p and not y for p, y in zip(passed, labels, strict=True))
-    n, yes, positive = len(labels), sum(labels), sum(passed)
-    rates = [both / yes] * bool(yes) + [neither / (n - yes)] * bool(n - yes)
+def _at(labelled: Sequence[tuple[float, bool]], threshold: float) -> Calibration:
+    n, yes = len(labelled), sum(label for _, label in labelled)
+    positive = sum(score >= threshold for score, _ in labelled)
+    both = sum(score >= threshold and label for score, label in labelled)
+    neither = n - yes - positive + both
+    rates = [hit / of for hit, of in ((both, yes), (neither, n - yes)) if of]
     agreement = (both + neither) / n
     chance = (yes * positive + (n - yes) * (n - positive)) / (n * n)
     return Calibration(

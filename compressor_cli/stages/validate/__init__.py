@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,16 +19,20 @@ from compressor_cli.core.similarity import CHARACTERS, Similarity
 from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.settings import ValidationSettings
-from compressor_cli.stages.validate.pairs import Pair, read_gold, read_pairs
+from compressor_cli.stages.validate.pairs import Pair, Pairs, read_gold, read_pairs
 from compressor_cli.stages.validate.reliability import Reliability, reliability
-from compressor_cli.stages.validate.verdicts import Court
+from compressor_cli.stages.validate.verdicts import TRIES, Case, Court
 
 OnEvent = Callable[[Mapping[str, Any]], None]
+ACCEPTED, REJECTED = "accepted.jsonl", "rejected.jsonl"
 
 
 @dataclass(frozen=True)
 class ValidateSummary:
-    """pairs = accepted + rejected + failed + pending; `rejected_before` of the rejected never came to a model."""
+    """pairs = accepted + rejected + failed + pending; `rejected_before` of the rejected never came to a model.
+
+    `cost_usd` is of all rows of the file. What was paid for a pair that has no verdict yet stands in the ledger alone.
+    """
 
     output: Path
     pairs: int
@@ -80,27 +85,53 @@ def validate(
     `leave`, where given, ends the waiting for replies when a signal comes.
     Raises UsageError for what is wrong with every pair; what is wrong with one stands in its verdict.
     """
-    pairs, refused = read_pairs(pairs_file)
-    labels = read_gold(gold, pairs) if gold else None
-    for domain in sorted({pair.domain for pair in pairs}) if chats else ():
-        if not tasks_of(domain, settings.tasks):
-            raise UsageError(
-                f"none of the tasks {', '.join(settings.tasks)} is for {domain}", hint="add one to --tasks"
-            )
+
+    def say(message: str) -> None:
+        on_event({"message": message})
+
+    pairs = read_pairs(pairs_file)
+    if pairs.failed:
+        say(f"{pairs.failed:,} rows of {pairs_file} failed when they were made: they are no pairs")
+    labels, strangers = read_gold(gold, pairs.judged) if gold else ({}, 0)
+    if strangers:
+        say(f"{strangers:,} labels of {gold} are of no pair here")
+    if chats:
+        check_tasks(settings, pairs.judged)
+    _check_places(pairs_file, target)
     similarity = Similarity(settings.embeddings)
     if similarity.name == CHARACTERS:
-        on_event({"message": "the package for embeddings is not installed: character n-grams take its place"})
+        say(f"the package for embeddings is not installed: the cosine of {CHARACTERS} takes their place")
     models = {"models": list(chats), "judge": judge.name if judge else None, "metric": similarity.name}
     given = settings.model_dump(mode="json", include={"tasks", "threshold", "min_fidelity"})
     with Journal(target, {**given, **models, "version": __version__}, resume=resume) as journal:
         if journal.repaired:
-            on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
+            say(f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again")
         run = _Run(Court(settings, chats, judge, similarity), journal, on_event)
         run.stop.leave = leave
-        asyncio.run(run.drive(pairs[:limit], min(concurrency, len(pairs)), retry_errors))
+        asyncio.run(run.drive(pairs.judged[:limit], min(concurrency, len(pairs.judged)), retry_errors))
         if isinstance(run.stop.reason, UsageError):
             raise run.stop.reason
-        return _summary(run, pairs[:limit], refused, labels)
+        return _summary(run, pairs, limit, labels)
+
+
+def check_tasks(settings: ValidationSettings, pairs: Sequence[Pair]) -> None:
+    for domain in sorted({pair.domain for pair in pairs}):
+        if not tasks_of(domain, settings.tasks):
+            raise UsageError(
+                f"none of the tasks {', '.join(settings.tasks)} is for {domain}", hint="add one to --tasks"
+            )
+
+
+def _check_places(pairs_file: Path, target: Path) -> None:
+    """No file is written over its own source, nor over what another run has accepted."""
+    results = [target.with_name(name) for name in (ACCEPTED, REJECTED)]
+    hint = "name an --output in another folder"
+    if pairs_file.resolve() in [path.resolve() for path in (target, *results)]:
+        raise UsageError(f"{pairs_file} would be written over by its own verdicts", hint=hint)
+    begun = target.with_name(f"{target.name}.settings.json").exists()
+    for path in results:
+        if path.exists() and not begun:
+            raise UsageError(f"{path} is there already, and not by {target.name}", hint=hint)
 
 
 class _Run:
@@ -111,6 +142,7 @@ class _Run:
 
     async def drive(self, pairs: Sequence[Pair], concurrency: int, retry_errors: bool) -> None:
         self.total = len(pairs)
+        self.failures = Counter(row["key"] for row in read_rows(self.journal.path) if "error" in row)
         waiting = self._waiting(pairs, retry_errors)
 
         async def next_pair() -> Pair | None:
@@ -133,67 +165,67 @@ class _Run:
                 yield pair
 
     async def _work(self, pair: Pair) -> None:
-        base = {"key": pair.key, "id": pair.id, "domain": pair.domain, "teacher": pair.teacher}
+        base = {"key": pair.key, "id": pair.id, "domain": pair.domain, "teachers": list(pair.teachers)}
+        # The answers that failed it before are in the cache: it takes further ones to get beyond them.
+        case = Case(pair, tries=TRIES * (1 + self.failures[pair.key]))
         try:
-            row = {**base, **await self.court.verdict(pair)}
+            row = {**base, **await self.court.verdict(case)}
         except (DetachedError, QuotaError, SpendCapError, UsageError) as exc:
             self.stop.ask(exc)
             return
         except ChatError as exc:
-            row = {**base, "error": str(exc), "request_id": exc.request_id}
-        if not ("error" in row and self.journal.has(pair.key)):  # else it failed as it had failed before
-            self.journal.append(row)
+            row = {**base, "error": str(exc), "request_id": exc.request_id, **case.bill()}
+        self.journal.append(row)
         self.done += 1
         self.on_event({"done": self.done, "total": self.total})
 
 
-def _summary(
-    run: _Run,
-    pairs: Sequence[Pair],
-    refused: Sequence[Mapping[str, Any]],
-    labels: Mapping[str, bool] | None,
-) -> ValidateSummary:
+def _summary(run: _Run, pairs: Pairs, limit: int | None, labels: Mapping[str, bool]) -> ValidateSummary:
+    """Of the pairs that were asked for, and of those that had a verdict before."""
     target, court = run.journal.path, run.court
-    verdicts = {row["key"]: row for row in read_rows(target)}
-    judged = [(pair, verdicts[pair.key]) for pair in pairs if pair.key in verdicts]
+    every = list(read_rows(target))
+    verdicts = {row["key"]: row for row in every}
+    asked = [pair for n, pair in enumerate(pairs.judged) if limit is None or n < limit or pair.key in verdicts]
+    judged = [(pair, verdicts[pair.key]) for pair in asked if pair.key in verdicts]
     done = [(pair, verdict) for pair, verdict in judged if "error" not in verdict]
     accepted = [_with_verdict(pair, verdict) for pair, verdict in done if verdict["passed"]]
     rejected = [_with_verdict(pair, verdict) for pair, verdict in done if not verdict["passed"]]
-    _write(target.with_name("accepted.jsonl"), accepted)
-    _write(target.with_name("rejected.jsonl"), [*rejected, *refused])
-    rows = [verdict for _, verdict in done]
-    scored = [(row["minimum"], labels[row["key"]]) for row in rows if labels and row["key"] in labels]
-    known = [(score, label) for score, label in scored if score is not None]
+    _write(target.with_name(ACCEPTED), accepted)
+    _write(target.with_name(REJECTED), [*rejected, *pairs.refused])
+    known = [(row["minimum"], labels[pair.key]) for pair, row in done if pair.key in labels]
+    scored = [(score, label) for score, label in known if score is not None]
+    if len(scored) < len(labels):
+        run.on_event({"message": f"{len(labels) - len(scored):,} labels are of pairs that have no score"})
+    costs, threshold = [row["cost_usd"] for row in every], court.settings.threshold
+    teachers = sorted({teacher for pair, _ in done for teacher in pair.teachers})
     judge = court.judge.name if court.judge else None
-    costs, threshold = [row["cost_usd"] for row in rows], court.settings.threshold
     return ValidateSummary(
         output=target,
-        pairs=len(pairs) + len(refused),
+        pairs=len(asked) + len(pairs.refused),
         accepted=len(accepted),
-        rejected=len(rejected) + len(refused),
-        rejected_before=len(refused),
+        rejected=len(rejected) + len(pairs.refused),
+        rejected_before=len(pairs.refused),
         failed=len(judged) - len(done),
-        pending=len(pairs) - len(judged),
+        pending=len(asked) - len(judged),
         already_there=run.already_there,
         repaired=run.journal.repaired,
-        cached=sum(row["cached"] for row in rows),
+        cached=sum(row["cached"] for row in every),
         cost_usd=None if None in costs else round(sum(costs), 9),
         metric=court.similarity.name,
-        reliability=reliability(rows, list(court.chats), judge, threshold) if court.chats else None,
-        calibration=calibrate([score for score, _ in known], [label for _, label in known], threshold)
-        if known
+        reliability=reliability([row for _, row in done], teachers, list(court.chats), judge, threshold)
+        if court.chats
         else None,
+        calibration=calibrate(scored, threshold) if scored else None,
         stopped=run.stop.reason,
     )
 
 
 def _with_verdict(pair: Pair, verdict: Mapping[str, Any]) -> dict[str, Any]:
     scores = {name: found["score"] for name, found in verdict["models"].items()}
-    told = {"minimum": verdict["minimum"], "scores": scores}
+    told = {"minimum": verdict["minimum"], "scores": scores, "metric": verdict["metric"]}
     if verdict["passed"]:
         return {**pair.row, "verdict": told}
-    reasons = [{"reason": "verdict", "detail": reason} for reason in verdict["reasons"]]
-    return {**pair.row, "status": "rejected", "reasons": reasons, "verdict": told}
+    return {**pair.row, "status": "rejected", "reasons": verdict["reasons"], "verdict": told}
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from compressor_cli.chat import Chat
 from compressor_cli.core.equivalence import (
-    Judgement,
+    Compared,
+    Unanswered,
     abstains,
-    judge_request,
+    compare,
+    judge_requests,
     questions_request,
     read_answers,
     read_judgement,
@@ -20,18 +23,53 @@ from compressor_cli.core.equivalence import (
     task_request,
     tasks_of,
 )
-from compressor_cli.core.facts import check_facts
+from compressor_cli.core.paircheck import PairCheck, check_pair
+from compressor_cli.core.recipes import Checks
 from compressor_cli.core.similarity import Similarity
-from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.code_languages import LANGUAGES
+from compressor_cli.engines.code_names import definitions
 from compressor_cli.engines.code_shape import shape
 from compressor_cli.errors import ChatError, QuotaError
 from compressor_cli.records import ChatReply, ChatRequest
 from compressor_cli.settings import ValidationSettings
 from compressor_cli.stages.validate.pairs import Pair
 
+JUDGE = "judge"
+_LOCAL = ("fidelity", "similarity")  # the scores of a pair that no model is asked about
+TRIES = 2  # for an answer of the form that was asked for
+T = TypeVar("T")
+
+
+@dataclass
+class Case:
+    """A pair, and what was answered on the way to its verdict: by a model under its name, or by the JUDGE."""
+
+    pair: Pair
+    tries: int = TRIES
+    replies: list[tuple[str, ChatReply]] = field(default_factory=list)
+
+    def bill(self, role: str | None = None) -> dict[str, Any]:
+        """Of one role or of all. `seconds` is what the answers took; of cached ones, the first time."""
+        replies = [reply for who, reply in self.replies if role in (None, who)]
+        costs = [reply.cost_usd for reply in replies]
+        return {
+            "requests": len(replies),
+            "cached": sum(reply.cached for reply in replies),
+            "cost_usd": None if None in costs else round(sum(cost or 0 for cost in costs), 9),
+            "seconds": round(sum(reply.seconds for reply in replies), 3),
+        }
+
+
+def free_check(pair: Pair, settings: ValidationSettings) -> PairCheck:
+    """What needs no model."""
+    language = pair.language
+    names = definitions(pair.original, language) if pair.domain == "code" and language in LANGUAGES else ()
+    checks = Checks(min_fidelity=settings.min_fidelity)
+    return check_pair(pair.original, pair.compressed, domain=pair.domain, checks=checks, prompt="", names=names)
+
 
 class Court:
-    """Without `chats`, fidelity and the likeness of both texts decide."""
+    """Without `chats`, the lower one of the fidelity and of the similarity of both texts is the score."""
 
     def __init__(
         self, settings: ValidationSettings, chats: Mapping[str, Chat], judge: Chat | None, similarity: Similarity
@@ -42,122 +80,115 @@ class Court:
         for chat in {id(chat): chat for chat in (*self.chats.values(), self.judge) if chat}.values():
             await chat.aclose()
 
-    async def verdict(self, pair: Pair) -> dict[str, Any]:
-        began = time.perf_counter()
-        free, reasons = self._free(pair)
-        replies: list[ChatReply] = []
+    async def verdict(self, case: Case) -> dict[str, Any]:
+        began, pair = time.perf_counter(), case.pair
+        found = await asyncio.to_thread(free_check, pair, self.settings)
+        free = found.as_dict()
+        reasons: list[dict[str, str]] = free.pop("reasons")
         models: dict[str, Any] = {}
+        minimum: float | None = None
         if not reasons and self.chats:
-            models = await self._ask_all(pair, replies)
-        scores = [found["score"] for found in models.values() if found["score"] is not None]
-        minimum = min(scores, default=None)
-        if not self.chats and not reasons:
-            minimum = round((free["fidelity"] + self.similarity.sense(pair.original, pair.compressed)) / 2, 4)
-        if not reasons and minimum is None:
-            reasons.append("abstained: no model could do the tasks on the original")
-        elif minimum is not None and minimum < self.settings.threshold:
-            low = [name for name, found in models.items() if (found["score"] or 0) < self.settings.threshold]
-            reasons.append(
-                f"score {minimum}, at least {self.settings.threshold}" + (f": {', '.join(low)}" if low else "")
-            )
-        costs = [reply.cost_usd for reply in replies]
+            models = await self._ask_all(case)
+            minimum = min((one["score"] for one in models.values() if one["score"] is not None), default=None)
+        elif not reasons:
+            free["similarity"] = round(await asyncio.to_thread(self.similarity.held, pair.original, pair.compressed), 4)
+            minimum = min(found.fidelity, free["similarity"])
+        if not reasons:
+            scores = {name: one["score"] for name, one in models.items()}
+            reasons = self._score_reasons(minimum, scores or {name: free.get(name) for name in _LOCAL})
         return {
             **free,
+            "metric": self.similarity.name,
             "models": models,
+            **({JUDGE: {"model": self.judge.name, **case.bill(JUDGE)}} if models and self.judge else {}),
             "minimum": minimum,
             "passed": not reasons,
             "reasons": reasons,
-            "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
-            "cached": sum(reply.cached for reply in replies),
-            "requests": len(replies),
-            "seconds": round(time.perf_counter() - began, 3),
+            **case.bill(),
+            "wall_seconds": round(time.perf_counter() - began, 3),
         }
 
-    def _free(self, pair: Pair) -> tuple[dict[str, Any], list[str]]:
-        """What needs no model, and why the pair needs none any more."""
-        count = token_counter().count
-        before, after = count(pair.original), count(pair.compressed)
-        report = check_facts(pair.original, pair.compressed)
-        ratio, floor = round(after / max(before, 1), 4), self.settings.min_fidelity
-        lost = [fact.text for fact in report.facts if fact.status != "kept"]
-        told = {"tokens_original": before, "tokens_compressed": after, "ratio": ratio, "fidelity": report.fidelity}
-        reasons = []
-        if after >= before:
-            reasons.append(f"larger: {after} tokens, the original has {before}")
-        if floor is not None and report.fidelity < floor:
-            reasons.append(f"fidelity {report.fidelity}, at least {floor}")
-        return {**told, "lost": lost[:10]}, reasons
+    def _score_reasons(self, minimum: float | None, scores: Mapping[str, float | None]) -> list[dict[str, str]]:
+        threshold = self.settings.threshold
+        if minimum is None:
+            return [{"reason": "abstained", "detail": "no model could do the tasks on the original"}]
+        low = [f"{name} {score}" for name, score in scores.items() if score is not None and score < threshold]
+        return [{"reason": "score", "detail": f"{', '.join(low)}; at least {threshold}"}] if low else []
 
-    async def _ask_all(self, pair: Pair, replies: list[ChatReply]) -> dict[str, Any]:
+    async def _ask_all(self, case: Case) -> dict[str, Any]:
+        """The first model writes the questions; all answer them."""
+        pair = case.pair
         tasks = tasks_of(pair.domain, self.settings.tasks)
         questions: tuple[str, ...] = ()
         if "qa" in tasks:
             first = next(iter(self.chats.values()))
-            questions = read_questions(await _ask(first, questions_request(pair.original), replies))
-        found = await _together([self._model(chat, pair, tasks, questions, replies) for chat in self.chats.values()])
-        return dict(zip(self.chats, found, strict=True))
+            questions = await _ask(first, questions_request(pair.original), read_questions, case)
+        found = await _together([self._model(chat, tasks, questions, case) for chat in self.chats.values()])
+        return {name: {**one, **case.bill(name)} for name, one in zip(self.chats, found, strict=True)}
 
-    async def _model(
-        self, chat: Chat, pair: Pair, tasks: Sequence[str], questions: Sequence[str], replies: list[ChatReply]
-    ) -> dict[str, Any]:
-        done = await _together([self._task(chat, pair, task, questions, replies) for task in tasks])
+    async def _model(self, chat: Chat, tasks: Sequence[str], questions: Sequence[str], case: Case) -> dict[str, Any]:
+        done = await _together([self._task(chat, task, questions, case) for task in tasks])
         scores = [one["score"] for one in done if one["score"] is not None]
         return {"score": round(fmean(scores), 4) if scores else None, "tasks": dict(zip(tasks, done, strict=True))}
 
-    async def _task(
-        self, chat: Chat, pair: Pair, task: str, questions: Sequence[str], replies: list[ChatReply]
-    ) -> dict[str, Any]:
-        requests = [
-            task_request(task, text, questions=questions, language=pair.language)
-            for text in (pair.original, pair.compressed)
-        ]
-        both = await _together([_ask(chat, request, replies) for request in requests])
-        before, after = (read_answers(task, reply, questions) for reply in both)
-        metric = await asyncio.to_thread(self._metric, task, before, after, pair.language)
-        row: dict[str, Any] = {"metric": metric, "score": metric, "abstained": metric is None, "model": both[0].model}
-        if self.judge is not None and metric is not None:
-            row |= await self._judged(task, "\n".join(questions) if task == "qa" else "", before, after, replies)
-        return row
+    async def _task(self, chat: Chat, task: str, questions: Sequence[str], case: Case) -> dict[str, Any]:
+        """Of what cannot be answered from the original nothing can be said; what only it answers is lost."""
+        pair = case.pair
+        before, after = await _together(
+            [
+                _ask(
+                    chat,
+                    task_request(task, text, questions=questions, language=pair.language),
+                    lambda reply: read_answers(task, reply, questions),
+                    case,
+                )
+                for text in (pair.original, pair.compressed)
+            ]
+        )
+        compared = compare(task, questions, before, after)
+        if compared is None:
+            return {"score": None, "similarity": None, "abstained": True}
+        likeness = await asyncio.to_thread(self._likeness, compared, pair.language)
+        row = {"score": likeness, "similarity": likeness, "abstained": False}
+        return row | await self._judged(judge_requests(compared) if self.judge else [], case)
 
-    def _metric(self, task: str, before: Sequence[str], after: Sequence[str], language: str | None) -> float | None:
-        """Of an answer that the original does not give nothing can be said; one that only it gives is lost."""
+    def _likeness(self, compared: Compared, language: str | None) -> float:
         scores = []
-        for one, other in zip(before, after, strict=True):
-            if abstains(one):
-                continue
+        for one, other in zip(compared.before, compared.after, strict=True):
             if abstains(other):
                 scores.append(0.0)
-            elif task == "code":
+            elif compared.task == "code":
                 scores.append(self.similarity.code(one, other, lambda text: shape(text, language)))
             else:
                 scores.append(self.similarity.prose(one, other))
-        return round(fmean(scores), 4) if scores else None
+        return round(fmean(scores), 4)
 
-    async def _judged(
-        self, task: str, about: str, before: Sequence[str], after: Sequence[str], replies: list[ChatReply]
-    ) -> dict[str, Any]:
-        """In both orders. Where the judge abstains, the metric stands."""
-        assert self.judge is not None
-        one, other = "\n".join(before), "\n".join(after)
-        requests = [judge_request(task, about, one, other), judge_request(task, about, other, one)]
-        found = await _together([self._judgement(request, replies) for request in requests])
+    async def _judged(self, requests: Sequence[ChatRequest], case: Case) -> dict[str, Any]:
+        """The mean of both orders is the score. Where the judge abstains in both, the metric stands."""
+        if self.judge is None or not requests:
+            return {}
+        found = await _together([_ask(self.judge, request, read_judgement, case, JUDGE) for request in requests])
         scores = [judgement.score for judgement in found]
-        row: dict[str, Any] = {"judge": scores, "differences": list(found[0].differences)}
-        if None not in scores:
-            threshold = self.settings.threshold
-            row["flipped"] = (scores[0] >= threshold) != (scores[1] >= threshold)
         known = [score for score in scores if score is not None]
+        told = dict.fromkeys(difference for judgement in found for difference in judgement.differences)
+        row: dict[str, Any] = {"judge": scores, "differences": list(told)}
+        if len(known) == len(scores):
+            row["flipped"] = len({score >= self.settings.threshold for score in known}) > 1
         return row | ({"score": round(fmean(known), 4)} if known else {})
 
-    async def _judgement(self, request: ChatRequest, replies: list[ChatReply]) -> Judgement:
-        assert self.judge is not None
-        return read_judgement(await _ask(self.judge, request, replies))
 
-
-async def _ask(chat: Chat, request: ChatRequest, replies: list[ChatReply]) -> ChatReply:
-    reply = await chat.ask(request)
-    replies.append(reply)
-    return reply
+async def _ask(
+    chat: Chat, request: ChatRequest, read: Callable[[ChatReply], T], case: Case, role: str | None = None
+) -> T:
+    """An answer of another form is asked for anew, as a further sample: the cache would give the same again."""
+    for sample in range(case.tries):
+        reply = await chat.ask(replace(request, sample=sample))
+        case.replies.append((role or chat.name, reply))
+        try:
+            return read(reply)
+        except Unanswered as exc:
+            failure = exc
+    raise failure
 
 
 async def _together(work: Sequence[Awaitable[Any]]) -> list[Any]:
