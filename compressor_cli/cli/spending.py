@@ -89,21 +89,24 @@ def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
 
 
 def cost_cell(usd: float | None) -> str:
-    return "unknown" if usd is None else f"${usd:,.4f}"
+    return "unknown" if usd is None else f"${usd:,.2f}" if usd >= 100 else f"${usd:,.4f}"
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str] = ()) -> None:
     """The first column is text, the others are figures."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for n, name in enumerate(columns):
-        table.add_column(name, justify="right" if n else "left", no_wrap=True)
+        table.add_column(name, justify="right" if n else "left", no_wrap=bool(n), overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
+    if footer:
+        table.add_section()
+        table.add_row(*map(Text, footer))
     console = Console()
     if not console.is_terminal:  # a pipe has no width to break cells at
         console.width = Console(width=10_000).measure(table).maximum

@@ -16,9 +16,13 @@ T = TypeVar("T")
 
 @dataclass
 class Stop:
-    """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one."""
+    """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one.
+
+    `dropped`: what was in flight was not waited for.
+    """
 
     reason: SccError | int | None = None
+    dropped: bool = False
 
     @property
     def asked(self) -> bool:
@@ -33,13 +37,17 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
     """The first SIGINT or SIGTERM asks to stop; the second one cancels the task that is running now."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
+    signals = 0
 
     def received(number: int) -> None:
-        if isinstance(stop.reason, int):
-            task.cancel()
-            return
+        nonlocal signals
+        signals += 1
         stop.ask(number)
-        tell("stopping: waiting for the answers that are on their way; once more to drop them")
+        if signals == 1:
+            tell("stopping: waiting for the answers that are on their way; once more to drop them")
+        elif not stop.dropped:
+            stop.dropped = True
+            task.cancel()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -72,7 +80,10 @@ async def drive(
                 for _ in range(concurrency):
                     group.create_task(worker())
     except asyncio.CancelledError:
-        if not isinstance(stop.reason, int):
+        task = asyncio.current_task()
+        if not stop.dropped or task is None:
             raise
+        task.uncancel()
+        tell("dropped: answers on their way may still be charged, and count as spent")
     except BaseExceptionGroup as group:  # the first is why the others ended
         raise group.exceptions[0] from None
