@@ -99,7 +99,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], footer: S
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
     for n, name in enumerate(columns):
         table.add_column(name, justify="right" if n else "left", no_wrap=bool(n), overflow="fold")
     for row in rows:
@@ -108,6 +108,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], footer: S
         table.add_section()
         table.add_row(*map(Text, footer))
     console = Console()
+    for space in (1, 0):  # between columns, beside one that is always there
+        table.padding = (0, space, 0, 0)
+        width = Console(width=10_000).measure(table).maximum
+        if width <= console.width:
+            break
     if not console.is_terminal:  # a pipe has no width to break cells at
-        console.width = Console(width=10_000).measure(table).maximum
+        console.width = width
     console.print(table)
