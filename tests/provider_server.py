@@ -297,7 +297,7 @@ def compress_answer(request: Request) -> str:
     source = re.search(r"<source>\\n(.*)\\n</source>", asked, re.DOTALL)
     text = json.loads(f'"{source[1]}"') if source else "Nothing."
     short = " ".join(word for word in text.split() if word.lower() not in _SMALL)
-    return json.dumps({"compressed": short}) if "json_schema" in asked or "responseSchema" in asked else short
+    return json.dumps({"compressed": short}) if "json_schema" in asked or "responseJsonSchema" in asked else short
 
 
 _SMALL = frozenset("the a an of that which was were is are it in and to be been by they ones".split())

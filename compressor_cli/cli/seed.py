@@ -21,10 +21,13 @@ from compressor_cli.cli.spending import (
     finish,
     opened_chats,
     print_table,
+    spent_in,
+    tell_spent,
 )
 
 if TYPE_CHECKING:
     from compressor_cli.core.estimates import JobEstimate
+    from compressor_cli.core.spend import Ledger
     from compressor_cli.core.tallies import Tally
     from compressor_cli.stages.generate import GenerateSummary
 
@@ -101,7 +104,7 @@ def generate_command(
         return
     with (
         rows_progress("generating") as on_event,
-        opened_chats([name], settings, output, command="generate", on_event=on_event) as (chats, _),
+        opened_chats([name], settings, output, command="generate", on_event=on_event) as (chats, spent),
     ):
         summary = generate(
             plan,
@@ -114,13 +117,13 @@ def generate_command(
             concurrency=settings.chat.concurrency,
             on_event=on_event,
         )
-    _print_summary(summary, as_json)
+    _print_summary(summary, spent, as_json)
     finish(summary.stopped, summary.unfinished)
 
 
-def _print_summary(summary: GenerateSummary, as_json: bool) -> None:
+def _print_summary(summary: GenerateSummary, spent: Ledger, as_json: bool) -> None:
     if as_json:
-        print_json(summary.as_dict())
+        print_json({**summary.as_dict(), "ledger": spent_in(spent)})
         return
     from compressor_cli.core.tallies import total
 
@@ -142,6 +145,7 @@ def _print_summary(summary: GenerateSummary, as_json: bool) -> None:
         if job.short and not job.pending:
             why = "its source is exhausted" if job.exhausted else "--limit is reached"
             say(f"note: {job.name}: {job.accepted:,} accepted rows, {job.target:,} are the target: {why}")
+    tell_spent(spent)
 
 
 def _cells(name: str, job: Tally) -> list[str]:

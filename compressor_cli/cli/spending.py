@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compressor_cli.cli.common import say
 from compressor_cli.errors import PartialError, QuotaError, SccError
 
 if TYPE_CHECKING:
@@ -86,6 +87,23 @@ def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
         raise PartialError(
             unfinished, hint="--resume goes on from here, --resume --retry-errors asks for failed rows again"
         )
+
+
+def spent_in(ledger: Ledger) -> dict[str, Any]:
+    """In dollars, of all its runs; what is unsettled may have been charged."""
+    from compressor_cli.core.prices import NANO
+
+    amounts = {"usd_settled": ledger.settled / NANO, "usd_unsettled": ledger.unsettled / NANO}
+    return {"path": str(ledger.path), **amounts, "budget_usd": ledger.budget and ledger.budget / NANO}
+
+
+def tell_spent(ledger: Ledger) -> None:
+    from compressor_cli.core.spend import told
+
+    if ledger.settled or ledger.unsettled:
+        unsettled = f", ${told(ledger.unsettled)} without a known outcome" if ledger.unsettled else ""
+        budget = "" if ledger.budget is None else f" of ${told(ledger.budget)}"
+        say(f"{ledger.path}: ${told(ledger.settled)}{budget} spent{unsettled}")
 
 
 def cost_cell(usd: float | None) -> str:

@@ -51,10 +51,11 @@ def check_pair(
     report = check_facts(original, compressed, kinds=kinds) if kinds else check_facts(original, compressed)
     lost = [fact.text for fact in report.facts if fact.status != "kept"]
     ratio = round(after / max(before, 1), 4)
-    reasons = list(_dressing(original, compressed, prompt))
     if not compressed.strip():
-        reasons = [Reason("empty", "nothing came back")]
-    elif compressed.strip() == original.strip():
+        empty = Reason("empty", "nothing came back")
+        return PairCheck((empty,), before, after, ratio, report.fidelity, tuple(lost[:_LOST_SHOWN]))
+    reasons = list(_dressing(original, compressed, prompt))
+    if compressed.strip() == original.strip():
         reasons.append(Reason("unchanged", "the source came back as it was"))
     elif after >= before:
         reasons.append(Reason("larger", f"{after} tokens, the source has {before}"))
