@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -151,3 +152,18 @@ def test_killed_a_few_times(server: ProviderServer, work: Path, processes: Proce
 def test_killed_many_times(seed: int, server: ProviderServer, work: Path, processes: Processes) -> None:
     corpus(work, 400)
     killed_until_done(server, processes, 400, kills=8, seed=seed)
+
+
+def test_a_signal_of_the_terminal_reaches_every_process_and_disturbs_none(
+    server: ProviderServer, work: Path, processes: Processes
+) -> None:
+    corpus(work, 400)
+    server.latency = 0.05
+    command = [sys.executable, "-m", "compressor_cli", *COMMAND, "--model", MODELS["openai"], "--concurrency", "4"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    processes.append(run)
+    until(lambda: len(server.requests) >= 30)  # checked by workers now, or about to be
+    os.killpg(run.pid, signal.SIGINT)
+    code, stderr = ended(run)
+    assert code == 130 and "Traceback" not in stderr and "worker process" not in stderr
+    assert len(rows_of()) == len(server.requests) < 400

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from compressor_cli.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 PERMUTATIONS = 128
 _SEED = 1
@@ -56,7 +56,7 @@ def fingerprint(text: str, threshold: float) -> Fingerprint:
 class Duplicates:
     threshold: float
     _exact: dict[bytes, str] = field(default_factory=dict)
-    _signatures: dict[str, MinHash] = field(default_factory=dict)
+    _signatures: dict[str, LeanMinHash] = field(default_factory=dict)
     _index: MinHashLSH = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,8 +69,7 @@ class Duplicates:
         if found.normal in self._exact:
             return Duplicate(self._exact[found.normal], 1.0, equal=True)
         if self.threshold < 1:
-            signature = _empty().copy()
-            signature.hashvalues = found.values
+            signature = _datasketch().LeanMinHash(seed=_SEED, hashvalues=found.values, scheme=_empty().scheme)
             if nearest := self._nearest(signature):
                 return nearest
             self._index.insert(name, signature, check_duplication=False)
@@ -78,7 +77,7 @@ class Duplicates:
         self._exact[found.normal] = name
         return None
 
-    def _nearest(self, signature: MinHash) -> Duplicate | None:
+    def _nearest(self, signature: LeanMinHash) -> Duplicate | None:
         """The index names candidates in no fixed order."""
         alike = ((signature.jaccard(self._signatures[name]), name) for name in self._index.query(signature))
         similarity, name = max(alike, default=(0.0, ""), key=lambda pair: (pair[0], pair[1]))

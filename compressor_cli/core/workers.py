@@ -9,6 +9,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -107,6 +108,7 @@ class _Process:
         self.calls: list[asyncio.Future[Any]] = []
         self._process = spawn.Process(target=_serve, args=(other, work), daemon=True)
         # Signals are this process's to handle: blocked ones are inherited, and do not get lost here.
+        resource_tracker.ensure_running()  # it would unblock them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self._process.start()

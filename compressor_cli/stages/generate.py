@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from compressor_cli.core.tallies import Tally, count_rows, total
 from compressor_cli.core.workers import Workers
 from compressor_cli.engines.acceptance import Judge, Judgement, likeness
 from compressor_cli.errors import ChatError, QuotaError, SccError, UsageError
-from compressor_cli.records import ChatReply
+from compressor_cli.records import ChatReply, Usage
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 Judges = Workers[[str, SourceRow | None, str, str], Judgement]
@@ -285,4 +285,5 @@ def _base(seed: Seed, model: str) -> dict[str, Any]:
 
 def _received(reply: ChatReply) -> dict[str, Any]:
     names = ("model", "request_id", "stop", "seconds", "cached", "cost_usd")
-    return {name: getattr(reply, name) for name in names} | {"usage": asdict(reply.usage)}
+    usage = {name: getattr(reply.usage, name) for name in Usage.__slots__}
+    return {name: getattr(reply, name) for name in names} | {"usage": usage}
