@@ -38,7 +38,8 @@ class OpenAIChat(SdkChat):
             for option in self._refused & body.keys():
                 del body[option]
             try:
-                return await self._client.chat.completions.create(**body)
+                # As it is: parameters by name are copied by their types, which takes longer than all our layers do.
+                return await self._client.chat.completions.create(model=body["model"], messages=[], extra_body=body)
             except self._sdk.BadRequestError as exc:
                 refused = {"temperature", "seed"} & body.keys() & {exc.param}
                 if not refused or not (exc.code or "").startswith("unsupported"):
