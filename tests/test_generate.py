@@ -3,90 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Run, Scc
-from provider_server import KEY, ProviderServer, Reply, Request, compress_answer, serving
+from conftest import Scc
+from generating import (
+    MODELS,
+    Talker,
+    adds_up,
+    corpus,
+    generate,
+    rows_of,
+    server,
+    shipped,
+    short,
+    talk,
+    text,
+    told,
+)
+from provider_server import KEY, ProviderServer, Reply, Request, compress_answer
 
-from compressor_cli.core.recipes import shipped_recipes
-
-Row = dict[str, Any]
-MODELS = {
-    "anthropic": "anthropic:claude-haiku-4-5",
-    "openai": "openai:gpt-4.1",
-    "google": "google:gemini-2.5-flash",
-    "local": "local:tiny",
-}
-NOUNS = "harbour bridge library orchard railway museum theatre reservoir quarry observatory".split()
+__all__ = ["generate", "server", "talk"]  # fixtures
 SECRET = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6"
-
-
-def text(number: int) -> str:
-    """No two are near to each other, and small words can go without a fact."""
-    noun, other = NOUNS[number % 10], NOUNS[number // 10 % 10]
-    words = " ".join(f"{noun[:3]}{other[:4]}{number * k % 97}" for k in range(1, 9))
-    return (
-        f"The {noun} of the town that was numbered {number} is the one which was in need of the {other}, and it was "
-        f"not to be opened before the council had agreed. The list of the parts that are in it: {words}."
-    )
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with serving() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        running.answer = compress_answer
-        yield running
-
-
-def corpus(work: Path, count: int, **more: Any) -> Path:
-    path = work / "corpus.jsonl"
-    rows = [{"id": f"r{n}", "text": text(n), "domain": "prose", "source": f"doc{n}.md", **more} for n in range(count)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def generate(work: Path, scc: Scc) -> Any:
-    def run(*args: str | Path, recipe: str | Path = "compression", model: str = "openai") -> Run:
-        given = ["--recipe", recipe, "--output", "pairs.jsonl", "--model", MODELS.get(model, model)]
-        source = ["--input", "corpus.jsonl"] if (work / "corpus.jsonl").exists() else []
-        return scc("seed", "generate", *given, *source, *args)
-
-    return run
-
-
-def rows_of(path: Path = Path("pairs.jsonl")) -> list[Row]:
-    """The last of each key."""
-    return list({row["key"]: row for row in map(json.loads, path.read_text().splitlines())}.values())
-
-
-def told(run: Run) -> Row:
-    found = json.loads(run.stdout)
-    assert isinstance(found, dict)
-    return found
-
-
-def adds_up(run: Run) -> Row:
-    """The table says what the file holds: asked = accepted + rejected + failed + pending, by category."""
-    found = told(run)
-    for category in found["categories"]:
-        rows = [row for row in rows_of() if row["job"] == category["name"]]
-        states = Counter("failed" if "error" in row else row["status"] for row in rows)
-        for state in ("accepted", "rejected", "failed"):
-            assert category[state] == states[state], (category, states)
-        assert category["asked"] == len(rows) + category["pending"]
-    total = found["total"]
-    assert total["asked"] == total["accepted"] + total["rejected"] + total["failed"] + total["pending"]
-    return found
 
 
 # --- providers
@@ -159,10 +101,6 @@ def test_each_rejection_has_its_reason(server: ProviderServer, work: Path, gener
     assert kept["r3"]["messages"] and kept["r1"]["usage"]["output_tokens"] > 0
 
 
-def short(number: int) -> str:
-    return compress_answer(Request("local", "POST", "/", {}, {"content": f"<source>\n{text(number)}\n</source>"}))
-
-
 def test_cut_and_refused_by_the_provider(server: ProviderServer, work: Path, generate: Any) -> None:
     corpus(work, 2)
 
@@ -192,12 +130,6 @@ def test_near_duplicates_of_accepted_rows(server: ProviderServer, work: Path, ge
     assert {row["reasons"][0]["detail"] for row in rows_of() if row["reasons"]} == {f"1.0 like row {first['key']}"}
 
 
-def shipped() -> Row:
-    recipe = yaml.safe_load(shipped_recipes()["compression"].read_text())
-    assert isinstance(recipe, dict)
-    return recipe
-
-
 def test_a_secret_is_never_sent(server: ProviderServer, work: Path, generate: Any) -> None:
     path = corpus(work, 3)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -225,59 +157,6 @@ def test_rows_that_fit_no_category_are_told(server: ProviderServer, work: Path, 
 
 
 # --- targets, limits, resuming
-
-
-@pytest.fixture
-def talk(work: Path) -> Path:
-    """Two categories of made-up chats, one with variants."""
-    recipe = {
-        "name": "talk",
-        "kind": "conversation",
-        "model": MODELS["openai"],
-        "checks": {"near_duplicate": 0.95, "min_messages": 2},
-        "categories": {
-            "chat": {"prompt": "skills_collaboration", "target": 12, "topics": NOUNS},
-            "tools": {
-                "prompt": "skills_tool_use",
-                "topics": NOUNS,
-                "variants": {
-                    "one": {"target": 5, "instruction": "One call.", "min_calls": 1, "max_calls": 1},
-                    "two": {"target": 4, "instruction": "Two calls.", "min_calls": 2},
-                },
-            },
-        },
-    }
-    path = work / "talk.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    return path
-
-
-class Talker:
-    """Writes chats that are valid but for every third one."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def __call__(self, request: Request) -> str:
-        self.asked += 1
-        asked = json.dumps(request.body)
-        calls = 2 if "Two calls" in asked else 1 if "One call" in asked else 0
-        return self.conversation(calls, self.asked, wrong=self.asked % 3 == 0)
-
-    @staticmethod
-    def conversation(calls: int, number: int, *, wrong: bool = False) -> str:
-        schema = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
-        words = " ".join(f"w{number * k}" for k in range(1, 40))
-        messages: list[Row] = [{"role": "user", "content": f"Look at {words}", "tool_calls": [], "tool_call_id": ""}]
-        for n in range(calls):
-            arguments = json.dumps({"file" if wrong else "path": f"{n}.py"})
-            call = {"id": f"c{n}", "name": "read", "arguments": arguments}
-            messages.append({"role": "assistant", "content": "", "tool_calls": [call], "tool_call_id": ""})
-            messages.append({"role": "tool", "content": f"line {n}", "tool_calls": [], "tool_call_id": f"c{n}"})
-        if not (wrong and not calls):
-            messages.append({"role": "assistant", "content": f"Seen {words}", "tool_calls": [], "tool_call_id": ""})
-        tools = [{"name": "read", "description": "Reads.", "parameters": json.dumps(schema)}] if calls else []
-        return json.dumps({"tools": tools, "messages": messages})
 
 
 def test_targets_of_accepted_rows_are_met_exactly(
@@ -392,143 +271,3 @@ def test_a_torn_row_is_done_again(server: ProviderServer, work: Path, generate: 
     run = generate("--resume", "--json")
     assert run.exit_code == 0 and "a torn last row" in run.stderr
     assert adds_up(run)["total"]["accepted"] == 3 and len(server.requests) == 4
-
-
-# --- failures
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries without their waits."""
-    monkeypatch.setattr("compressor_cli.chat.retry.FIRST_DELAY", 0.001)
-
-
-def test_a_bad_request_stands_on_its_row_and_is_tried_again_when_asked(
-    server: ProviderServer, work: Path, generate: Any
-) -> None:
-    corpus(work, 3)
-    server.script.append(Reply(400, "the prompt is too strange", {}))
-    run = generate("--json", "--concurrency", "1")
-    assert run.exit_code == 3 and "error: 1 rows failed" in run.stderr and "--retry-errors" in run.stderr
-    assert adds_up(run)["total"]["failed"] == 1
-    failed = next(row for row in rows_of() if "error" in row)
-    assert "too strange" in failed["error"] and failed["request_id"] and failed["source_id"] == "r0"
-    assert generate("--resume").exit_code == 3 and len(server.requests) == 3
-    run = generate("--resume", "--retry-errors", "--json")
-    assert run.exit_code == 0 and len(server.requests) == 4
-    assert adds_up(run)["total"] == told(run)["total"] and told(run)["total"]["accepted"] == 3
-    assert len(Path("pairs.jsonl").read_text().splitlines()) == 4  # the failed one stays above
-
-
-def test_a_failed_row_does_not_keep_a_met_target_open(
-    server: ProviderServer, work: Path, talk: Path, generate: Any
-) -> None:
-    server.answer = Talker()
-    server.script.append(Reply(400, "no"))
-    run = generate("--json", recipe=talk)
-    assert run.exit_code == 0 and adds_up(run)["total"]["failed"] == 1
-
-
-def test_what_passes_is_tried_again(server: ProviderServer, work: Path, generate: Any, quick: None) -> None:
-    corpus(work, 4)
-    server.script.extend([Reply(429, "slow down"), Reply(500, "oops"), Reply(200, b"not json"), Reply(529, "busy")])
-    run = generate("--json", model="anthropic")
-    assert run.exit_code == 0 and adds_up(run)["total"]["accepted"] == 4
-    assert len(server.requests) == 8
-
-
-def test_a_quota_stops_the_run(server: ProviderServer, work: Path, generate: Any) -> None:
-    corpus(work, 30)
-    quota = {"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "param": None,
-                       "code": "insufficient_quota"}}  # fmt: skip
-    answers = iter(range(30))
-
-    def answer(request: Request) -> str:
-        if next(answers) == 4:
-            server.script.extend([Reply(429, quota)] * 20)
-        return compress_answer(request)
-
-    server.answer = answer
-    run = generate("--json", "--concurrency", "2")
-    assert run.exit_code == 3 and "exceeded your current quota" in run.stderr and "add credit" in run.stderr
-    total = adds_up(run)["total"]
-    assert total["asked"] == 30 and total["failed"] == 0 and total["pending"] == 30 - total["accepted"] >= 24
-    assert len(server.requests) <= 8
-    server.script.clear()
-    assert told(generate("--json", "--resume"))["total"]["accepted"] == 30
-
-
-def test_a_wrong_key_is_one_line(server: ProviderServer, work: Path, generate: Any, monkeypatch: Any) -> None:
-    corpus(work, 30)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
-    run = generate()
-    assert run.exit_code == 2 and "OPENAI_API_KEY" in run.stderr and rows_of() == []
-    monkeypatch.delenv("OPENAI_API_KEY")
-    run = generate("--resume")
-    assert run.exit_code == 2 and "no API key for openai" in run.stderr
-
-
-def test_a_fallback_is_marked_by_its_own_model(server: ProviderServer, work: Path, generate: Any, quick: None) -> None:
-    corpus(work, 3)
-    recipe = shipped()
-    (work / "two.yaml").write_text(yaml.safe_dump(recipe | {"fallback": "embedded"}))
-    server.script.extend([Reply(529, "overloaded")] * 6)
-    run = generate("--concurrency", "1", recipe="two.yaml")
-    assert run.exit_code == 0 and "embedded answers in its place" in run.stderr
-    models = [row["model"].partition("-")[0] for row in rows_of()]
-    assert models == ["embedded", "gpt", "gpt"] and {row["teacher"] for row in rows_of()} == {"openai:gpt-4.1"}
-
-
-# --- money
-
-
-def test_a_cap_is_reached_and_a_larger_one_goes_on(server: ProviderServer, work: Path, generate: Any) -> None:
-    corpus(work, 12)
-    run = generate("--json", "--budget-usd", "0.05")
-    assert run.exit_code == 4 and "--budget-usd" in run.stderr and "larger --budget-usd" in run.stderr
-    first = adds_up(run)["total"]
-    assert 0 < first["accepted"] < 12 and first["pending"] == 12 - first["accepted"]
-    assert len(server.requests) == first["accepted"]
-    assert first["cost_usd"] <= 0.05
-    run = generate("--json", "--budget-usd", "1", "--resume")
-    assert run.exit_code == 0 and adds_up(run)["total"]["accepted"] == 12
-    costs = [json.loads(line) for line in Path("costs.jsonl").read_text().splitlines()]
-    settled = sum(event["usd"] for event in costs if event["event"] == "settle")
-    assert told(run)["total"]["cost_usd"] == pytest.approx(settled)
-
-
-def test_cached_rows_cost_nothing_and_say_so(server: ProviderServer, work: Path, generate: Any) -> None:
-    corpus(work, 3)
-    first = told(generate("--json"))["total"]
-    assert first["cost_usd"] > 0 and first["cached"] == 0
-    Path("pairs.jsonl").unlink()
-    run = generate("--json")
-    total = adds_up(run)["total"]
-    assert (total["cached"], total["cost_usd"], total["accepted"]) == (3, 0.0, 3) and len(server.requests) == 3
-    assert {row["cached"] for row in rows_of()} == {True} and all(row["request_id"] for row in rows_of())
-    Path("pairs.jsonl").unlink()
-    assert told(generate("--json", "--no-cache"))["total"]["cached"] == 0 and len(server.requests) == 6
-
-
-def test_an_unknown_price(server: ProviderServer, work: Path, generate: Any) -> None:
-    corpus(work, 2)
-    run = generate("--budget-usd", "1", model="openai:unheard-of")
-    assert run.exit_code == 2 and "no price is known" in run.stderr and server.requests == []
-    run = generate("--resume", "--json", "--budget-usd", "1", "--allow-unpriced", model="openai:unheard-of")
-    assert run.exit_code == 0 and told(run)["total"]["cost_usd"] is None
-    assert "unknown" in generate("--resume", model="openai:unheard-of").stdout
-
-
-def test_a_full_disk_is_one_line(server: ProviderServer, work: Path, generate: Any, monkeypatch: Any) -> None:
-    corpus(work, 20)
-    write = os.write
-
-    def full(fd: int, data: bytes) -> int:
-        if b'"messages"' in data:
-            raise OSError(28, "No space left on device")
-        return write(fd, data)
-
-    monkeypatch.setattr("compressor_cli.core.jsonl.os.write", full)
-    run = generate()
-    assert run.exit_code == 1 and run.stderr.endswith("error: No space left on device\n")
-    monkeypatch.undo()

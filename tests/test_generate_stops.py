@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generating import MODELS, corpus, rows_of, server
 from provider_server import ProviderServer, Reply, Request, compress_answer
-from test_generate import MODELS, corpus, rows_of, server
 
 from compressor_cli.core.spend import read_events
 

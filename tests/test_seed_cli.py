@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Run, Scc
+from generating import MODELS, Talker, corpus, generate, rows_of, server, shipped, talk, told
 from provider_server import ProviderServer, Request, compress_answer
-from test_generate import MODELS, Talker, corpus, generate, rows_of, server, shipped, talk, told
 
 from compressor_cli.core.recipes import shipped_recipes
 
