@@ -228,7 +228,7 @@ def test_an_exhausted_source_is_told(server: ProviderServer, work: Path, talk: P
     server.answer = Talker()
     run = generate(recipe=talk)
     assert run.exit_code == 3 and len(rows_of()) == 10
-    assert "note: chat: 7 accepted rows, 30 are the target: its source is exhausted" in run.stderr
+    assert "note: chat: 7 of 30 accepted rows, and its source is exhausted" in run.stderr
     assert "error: 23 accepted rows are missing to targets" in run.stderr
 
 

@@ -142,9 +142,11 @@ def _print_summary(summary: GenerateSummary, spent: Ledger, as_json: bool) -> No
             reasons = sorted(job.reasons.items(), key=lambda item: (-item[1], item[0]))
             typer.echo(f"{job.name}: rejected for " + ", ".join(f"{reason} {count:,}" for reason, count in reasons))
     for job in summary.jobs:
-        if job.short and not job.pending:
-            why = "its source is exhausted" if job.exhausted else "--limit is reached"
-            say(f"note: {job.name}: {job.accepted:,} accepted rows, {job.target:,} are the target: {why}")
+        if job.short and job.exhausted:
+            say(f"note: {job.name}: {job.accepted:,} of {job.target:,} accepted rows, and its source is exhausted")
+    limited = sum(job.short for job in summary.jobs if not (job.exhausted or job.pending))
+    if limited and summary.stopped is None:
+        say(f"note: --limit is reached; {limited:,} accepted rows are missing to the targets")
     tell_spent(spent)
 
 
