@@ -9,8 +9,8 @@
         server.requests                                 what arrived
 
 A provider is a prefix (`/anthropic`, `/openai`, `/google`, `/local`), a row of `PROVIDERS`; an endpoint is a row of
-`ENDPOINTS`; those of batches are in provider_batches.py. As a process of its own (`provider_server.py LATENCY`) it
-prints its address and ends with its stdin.
+`ENDPOINTS`; those of batches are in provider_batches.py. As a process of its own (`provider_server.py LATENCY
+[--compress]`) it prints its address and ends with its stdin; with `--compress` it answers what `scc seed generate` asks.
 """
 
 from __future__ import annotations
@@ -297,6 +297,18 @@ def _checked(request: Request, *required: str) -> Json:
     return body
 
 
+def compress_answer(request: Request) -> str:
+    """A compression by hand of the source in a request: without small words, and as JSON where a schema is sent."""
+    asked = json.dumps(request.body, ensure_ascii=False)
+    source = re.search(r"<source>\\n(.*)\\n</source>", asked, re.DOTALL)
+    text = json.loads(f'"{source[1]}"') if source else "Nothing."
+    short = " ".join(word for word in text.split() if word.lower() not in _SMALL)
+    return json.dumps({"compressed": short}) if "json_schema" in asked or "responseJsonSchema" in asked else short
+
+
+_SMALL = frozenset("the a an of that which was were is are it in and to be been by they ones".split())
+
+
 def _tokens(value: object) -> int:
     """Of all strings in a piece of JSON: near enough to what a provider counts."""
     if isinstance(value, str):
@@ -333,5 +345,7 @@ PROVIDERS: dict[str, Provider] = {
 if __name__ == "__main__":
     with serving() as alone:
         alone.latency = float(sys.argv[1])
+        if "--compress" in sys.argv:
+            alone.answer = compress_answer
         print(json.dumps(alone.environment()), flush=True)
         sys.stdin.read()

@@ -217,3 +217,12 @@ def test_texts_are_cut_to_size() -> None:
     for tokens in (160, 1000, 5000):
         assert tokens - 10 <= COUNT(context.text(tokens)) <= tokens
     assert [len(times) for times in speed.in_turns([int, str], 2, [3, 1])] == [6, 2]
+
+
+def test_generate_prints_both_bars(work: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "generate.py"), "--rows", "70", "--rounds", "1", "--latency", "0.01"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line]
+    assert [row[0] for row in rows[-2:]] == ["8", "64"]
+    assert "at most 1.10 of least" in done.stdout and "at least 0.90 of bare" in done.stdout

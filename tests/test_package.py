@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert all(name.startswith(("compressor_cli/", info)) for name in names)
     assert {"compressor_cli/py.typed", "compressor_cli/cli/main.py"} <= set(names)
     assert any(name.startswith("compressor_cli/assets/") and name.endswith("model.json") for name in names)
+    assert {f"compressor_cli/assets/recipes/{name}.yaml" for name in ("compression", "agentic-skills")} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".tmp")]
     assert wheel.stat().st_size < 25e6
 
@@ -67,6 +69,13 @@ def test_compress(scc_command: Path) -> None:
     done = run(scc_command, "compress", "--rate", "0.5", stdin=text)
     assert (done.returncode, done.stderr) == (0, "")
     assert 0 < len(done.stdout) < len(text)
+
+
+def test_a_recipe_by_its_name(scc_command: Path, tmp_path: Path) -> None:
+    command = ["seed", "generate", "--recipe", "agentic-skills", "--output", str(tmp_path / "rows.jsonl"), "--json"]
+    done = run(scc_command, *command, "--dry-run", "--model", "embedded")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["categories"]) == 18
 
 
 def test_doctor_finds_the_model(scc_command: Path) -> None:

@@ -37,7 +37,7 @@ def corpus_command(
         list[Path],
         typer.Argument(help="Files and folders: Markdown, text, code, chat JSONL.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option(help="JSONL file for the rows.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSONL file for the rows.", show_default=False)],
     min_tokens: Annotated[
         int | None, typer.Option(help="Shorter pieces are dropped.", min=1, show_default=False)
     ] = None,

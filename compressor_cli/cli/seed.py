@@ -23,10 +23,14 @@ from compressor_cli.cli.spending import (
     opened_chats,
     print_table,
     rows_at_once,
+    spent_in,
+    tell_spent,
 )
 
 if TYPE_CHECKING:
     from compressor_cli.core.estimates import JobEstimate
+    from compressor_cli.core.spend import Ledger
+    from compressor_cli.core.tallies import Tally
     from compressor_cli.stages.generate import GenerateSummary
 
 app = typer.Typer(no_args_is_help=True)
@@ -39,8 +43,16 @@ def seed() -> None:
 
 @app.command("generate")
 def generate_command(
-    recipe: Annotated[Path, typer.Option(help="YAML file: prompts, checks, categories and their targets.")],
-    output: Annotated[Path, typer.Option(help="JSONL file that rows are appended to.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="YAML file of prompts, checks and targets; or one that is shipped: compression, agentic-skills.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="JSONL file that rows are appended to.", show_default=False)
+    ],
     input: Annotated[
         Path | None, typer.Option(help="Corpus, as `scc data corpus` writes it.", show_default=False)
     ] = None,
@@ -49,7 +61,7 @@ def generate_command(
         typer.Option(help="provider:model, or embedded; that of the recipe if absent.", show_default=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask for this many rows at most.", show_default=False)
+        int | None, typer.Option(min=1, help="Stop at so many rows in the output.", show_default=False)
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds rows.")] = False,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again for rows that failed.")] = False,
@@ -79,15 +91,27 @@ def generate_command(
     from compressor_cli.stages.generate import generate
 
     plan = load_plan(recipe)
-    chat_flags = {"fallback": fallback or plan.recipe.fallback, "concurrency": concurrency, "base_url": base_url}
+    chat_flags = {"fallback": fallback, "concurrency": concurrency, "base_url": base_url, "no_cache": no_cache}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
-    settings = load_settings(config, chat={**chat_flags, "no_cache": no_cache}, spend=spend_flags)
+    settings = load_settings(config, chat=chat_flags, spend=spend_flags)
+    if settings.chat.fallback is None:
+        chat = settings.chat.model_copy(update={"fallback": plan.recipe.fallback})
+        settings = settings.model_copy(update={"chat": chat})
     at_once = rows_at_once(settings, concurrency, batch=batch)
     corpus = read_corpus(input) if input else []
     name = model or plan.recipe.model
     if dry_run:
         found = estimate_run(
-            plan, corpus, name, output, settings.chat, settings.spend, limit=limit, note=say, batch=batch
+            plan,
+            corpus,
+            name,
+            output,
+            settings.chat,
+            settings.spend,
+            limit=limit,
+            retry_errors=retry_errors,
+            batch=batch,
+            note=say,
         )
         _print_estimates(found, as_json)
         return
@@ -95,7 +119,7 @@ def generate_command(
         rows_progress("generating") as on_event,
         opened_chats([name], settings, output, command="generate", on_event=on_event, batch=batch) as (
             chats,
-            _,
+            spent,
             batches,
         ),
     ):
@@ -111,28 +135,43 @@ def generate_command(
             leave=batches.detach if batches else None,
             on_event=on_event,
         )
-    _print_summary(summary, as_json)
+    _print_summary(summary, spent, as_json)
     finish(summary.stopped, summary.unfinished)
 
 
-def _print_summary(summary: GenerateSummary, as_json: bool) -> None:
+def _print_summary(summary: GenerateSummary, spent: Ledger, as_json: bool) -> None:
     if as_json:
-        print_json(summary.as_dict())
+        print_json({**summary.as_dict(), "ledger": spent_in(spent)})
         return
-    columns = ("category", "asked", "accepted", "rejected", "failed", "pending", "cached", "cost", "yield")
-    rows = []
+    from compressor_cli.core.tallies import total
+
+    groups: dict[str, list[Tally]] = {}
     for job in summary.jobs:
-        counts = (job.asked, job.accepted, job.rejected, job.failed, job.pending, job.cached)
-        share = job.as_dict()["yield"]
-        cells = [job.name, *(f"{count:,}" for count in counts), cost_cell(job.cost_usd)]
-        rows.append([*cells, "-" if share is None else f"{share:.0%}"])
-    print_table(columns, rows)
+        groups.setdefault(job.name.partition("/")[0], []).append(job)
+    rows = []
+    for name, jobs in groups.items():
+        rows.append(_cells(name, total(name, jobs)))
+        if len(jobs) > 1:
+            rows += [_cells(f"  {job.name.partition('/')[2]}", job) for job in jobs]
+    columns = ("category", "asked", "accepted", "rejected", "failed", "pending", "cached", "cost", "yield")
+    print_table(columns, rows, _cells("total", total("total", summary.jobs)))
     for job in summary.jobs:
         if job.reasons:
-            told = ", ".join(f"{reason} {count}" for reason, count in sorted(job.reasons.items()))
-            say(f"{job.name}: rejected for {told}")
-        if job.short:
-            say(f"{job.name}: {job.short} accepted rows are missing to the target of {job.target}")
+            reasons = sorted(job.reasons.items(), key=lambda item: (-item[1], item[0]))
+            typer.echo(f"{job.name}: rejected for " + ", ".join(f"{reason} {count:,}" for reason, count in reasons))
+    for job in summary.jobs:
+        if job.short and job.exhausted:
+            say(f"note: {job.name}: {job.accepted:,} of {job.target:,} accepted rows, and its source is exhausted")
+    limited = sum(job.short for job in summary.jobs if not (job.exhausted or job.pending))
+    if limited and summary.stopped is None:
+        say(f"note: --limit is reached; {limited:,} accepted rows are missing to the targets")
+    tell_spent(spent)
+
+
+def _cells(name: str, job: Tally) -> list[str]:
+    counts = (job.asked, job.accepted, job.rejected, job.failed, job.pending, job.cached)
+    share = "-" if job.share is None else f"{job.share:.0%}"
+    return [name, *(f"{count:,}" for count in counts), cost_cell(job.cost_usd), share]
 
 
 def _print_estimates(estimates: list[JobEstimate], as_json: bool) -> None:
@@ -140,18 +179,19 @@ def _print_estimates(estimates: list[JobEstimate], as_json: bool) -> None:
         print_json({"categories": [one.as_dict() for one in estimates]})
         return
     columns = ("category", "rows", "there", "cached", "input tokens", "output tokens", "cost")
-    rows = []
+    table = []
     for one in estimates:
-        ranges = [
-            f"{r.low:,.0f} to {r.high:,.0f}" if r.low != r.high else f"{r.low:,.0f}"
-            for r in (one.rows, one.input_tokens, one.output_tokens)
-        ]
-        cost = "unknown" if one.usd is None else f"${one.usd.low:,.2f} to ${one.usd.high:,.2f}"
-        rows.append([one.name, ranges[0], f"{one.there:,}", f"{one.cached:,}", ranges[1], ranges[2], cost])
-    print_table(columns, rows)
-    known = [one.usd for one in estimates]
-    if all(usd is not None for usd in known):
-        low, high = sum(u.low for u in known if u), sum(u.high for u in known if u)
-        say(f"in all ${low:,.2f} to ${high:,.2f}; nothing was sent")
+        cost = "unknown" if one.usd is None else f"${_span(one.usd.low, one.usd.high, '.2f')}"
+        spans = [_span(r.low, r.high) for r in (one.rows, one.input_tokens, one.output_tokens)]
+        table.append([one.name, spans[0], f"{one.there:,}", f"{one.cached:,}", spans[1], spans[2], cost])
+    print_table(columns, table)
+    known = [one.usd for one in estimates if one.usd is not None]
+    if len(known) == len(estimates):
+        say(f"in all ${_span(sum(u.low for u in known), sum(u.high for u in known), '.2f')}; nothing was sent")
     else:
         say("no price is known for this model; nothing was sent")
+
+
+def _span(low: float, high: float, form: str = ".0f") -> str:
+    first, last = f"{low:,{form}}", f"{high:,{form}}"
+    return first if first == last else f"{first}-{last}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compressor_cli.cli.common import say
 from compressor_cli.errors import PartialError, QuotaError, SccError, UsageError
 
 if TYPE_CHECKING:
@@ -110,23 +111,48 @@ def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
         )
 
 
+def spent_in(ledger: Ledger) -> dict[str, Any]:
+    """In dollars, of all its runs; what is unsettled may have been charged."""
+    from compressor_cli.core.prices import NANO
+
+    amounts = {"usd_settled": ledger.settled / NANO, "usd_unsettled": ledger.unsettled / NANO}
+    return {"path": str(ledger.path), **amounts, "budget_usd": ledger.budget and ledger.budget / NANO}
+
+
+def tell_spent(ledger: Ledger) -> None:
+    from compressor_cli.core.spend import told
+
+    if ledger.settled or ledger.unsettled:
+        unsettled = f", ${told(ledger.unsettled)} without a known outcome" if ledger.unsettled else ""
+        budget = "" if ledger.budget is None else f" of ${told(ledger.budget)}"
+        say(f"{ledger.path}: ${told(ledger.settled)}{budget} spent{unsettled}")
+
+
 def cost_cell(usd: float | None) -> str:
-    return "unknown" if usd is None else f"${usd:,.4f}"
+    return "unknown" if usd is None else f"${usd:,.2f}" if usd >= 100 else f"${usd:,.4f}"
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str] = ()) -> None:
     """The first column is text, the others are figures."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
     for n, name in enumerate(columns):
-        table.add_column(name, justify="right" if n else "left", no_wrap=True)
+        table.add_column(name, justify="right" if n else "left", no_wrap=bool(n), overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
+    if footer:
+        table.add_section()
+        table.add_row(*map(Text, footer))
     console = Console()
+    for space in (1, 0):  # between columns, beside one that is always there
+        table.padding = (0, space, 0, 0)
+        width = Console(width=10_000).measure(table).maximum
+        if width <= console.width:
+            break
     if not console.is_terminal:  # a pipe has no width to break cells at
-        console.width = Console(width=10_000).measure(table).maximum
+        console.width = width
     console.print(table)

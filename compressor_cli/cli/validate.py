@@ -73,7 +73,8 @@ def validate(
         typer.Option(help="JSONL of human labels (id, equivalent): the threshold that fits them.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Verdicts; verdicts.jsonl beside the pairs if absent.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Verdicts; verdicts.jsonl beside the pairs if absent.", show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds verdicts.")] = False,

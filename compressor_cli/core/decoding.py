@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 
 _PREAMBLE = re.compile(
     r"\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^\n]{0,80}?[,.!:]\s*)?"
@@ -18,6 +20,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _FENCED = re.compile(r"\s*(```|~~~)[^\n]*\n.*\n\1\s*", re.DOTALL)
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _COPIED = 8  # words in a row
 
@@ -40,16 +43,27 @@ def is_fenced(text: str) -> bool:
     return bool(_FENCED.fullmatch(text))
 
 
+def inside(text: str) -> str:
+    """Without the thoughts before an answer and the fence around it, which models put even around JSON."""
+    text = _THOUGHTS.sub("", text, count=1)
+    return text.strip().split("\n", 1)[1].rsplit("\n", 1)[0] if is_fenced(text) else text
+
+
 def copied_words(text: str, prompt: str, source: str = "") -> str | None:
     """The first eight words in a row that stand in the prompt and not in the source."""
-    asked = _runs(prompt) - _runs(source)
-    words = _WORD.findall(text.lower())
-    for i in range(len(words) - _COPIED + 1):
-        if tuple(words[i : i + _COPIED]) in asked:
-            return " ".join(words[i : i + _COPIED])
-    return None
+    asked = _prompt_runs(prompt)
+    copied = [run for run in _runs(text) if run in asked]
+    if not copied:
+        return None
+    given = set(_runs(source))
+    return next((" ".join(run) for run in copied if run not in given), None)
 
 
-def _runs(text: str) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=64)
+def _prompt_runs(prompt: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(_runs(prompt))
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
     words = _WORD.findall(text.lower())
-    return {tuple(words[i : i + _COPIED]) for i in range(len(words) - _COPIED + 1)}
+    return zip(*(words[n:] for n in range(_COPIED)), strict=False)

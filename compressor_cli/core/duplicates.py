@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from compressor_cli.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 PERMUTATIONS = 128
 _SEED = 1
@@ -31,47 +32,61 @@ class Duplicate:
     equal: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What duplicates are found by. `values` are those of the MinHash; None where only equal texts count."""
+
+    normal: bytes
+    values: Any
+
+
+def fingerprint(text: str, threshold: float) -> Fingerprint:
+    """The costly part, which any process can do."""
+    normal = hashlib.sha256(" ".join(text.lower().split()).encode("utf-8", "surrogatepass")).digest()[:16]
+    if threshold >= 1:
+        return Fingerprint(normal, None)
+    words = [word.lower() for word in _WORD.findall(text)]
+    shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
+    signature = _empty().copy()  # shares its permutations
+    signature.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in shingles])
+    return Fingerprint(normal, signature.hashvalues)
+
+
 @dataclass
 class Duplicates:
     threshold: float
     _exact: dict[bytes, str] = field(default_factory=dict)
-    _signatures: dict[str, MinHash] = field(default_factory=dict)
+    _signatures: dict[str, LeanMinHash] = field(default_factory=dict)
     _index: MinHashLSH = field(init=False)
-    _empty: MinHash = field(init=False)
 
     def __post_init__(self) -> None:
         if self.threshold < 1:
-            datasketch = _datasketch()
-            self._index = datasketch.MinHashLSH(threshold=self.threshold, num_perm=PERMUTATIONS)
-            self._empty = datasketch.MinHash(num_perm=PERMUTATIONS, seed=_SEED)
+            self._index = _datasketch().MinHashLSH(threshold=self.threshold, num_perm=PERMUTATIONS)
 
-    def find_or_add(self, name: str, text: str) -> Duplicate | None:
+    def find_or_add(self, name: str, text: str | Fingerprint) -> Duplicate | None:
         """What the text duplicates; it is remembered as `name` where there is nothing."""
-        words = [word.lower() for word in _WORD.findall(text)]
-        normal = hashlib.sha256(" ".join(text.lower().split()).encode("utf-8", "surrogatepass")).digest()[:16]
-        if normal in self._exact:
-            return Duplicate(self._exact[normal], 1.0, equal=True)
+        found = fingerprint(text, self.threshold) if isinstance(text, str) else text
+        if found.normal in self._exact:
+            return Duplicate(self._exact[found.normal], 1.0, equal=True)
         if self.threshold < 1:
-            signature = self._signature(words)
-            found = self._nearest(signature)
-            if found:
-                return found
+            signature = _datasketch().LeanMinHash(seed=_SEED, hashvalues=found.values, scheme=_empty().scheme)
+            if nearest := self._nearest(signature):
+                return nearest
             self._index.insert(name, signature, check_duplication=False)
             self._signatures[name] = signature
-        self._exact[normal] = name
+        self._exact[found.normal] = name
         return None
 
-    def _signature(self, words: list[str]) -> MinHash:
-        shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
-        signature = self._empty.copy()  # shares its permutations
-        signature.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in shingles])
-        return signature
-
-    def _nearest(self, signature: MinHash) -> Duplicate | None:
+    def _nearest(self, signature: LeanMinHash) -> Duplicate | None:
         """The index names candidates in no fixed order."""
         alike = ((signature.jaccard(self._signatures[name]), name) for name in self._index.query(signature))
         similarity, name = max(alike, default=(0.0, ""), key=lambda pair: (pair[0], pair[1]))
         return Duplicate(name, round(float(similarity), 4)) if similarity >= self.threshold else None
+
+
+@lru_cache(maxsize=1)
+def _empty() -> MinHash:
+    return _datasketch().MinHash(num_perm=PERMUTATIONS, seed=_SEED)
 
 
 def _datasketch() -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from statistics import fmean, stdev
 from typing import Any
 
 from compressor_cli.core.prices import NANO, Price
-from compressor_cli.core.recipes import Job, Recipe
-from compressor_cli.core.seeds import Seed, SourceRow, seeds
+from compressor_cli.core.recipes import Recipe
+from compressor_cli.core.seeds import Seed
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.records import ChatRequest, Usage
 
@@ -44,35 +43,60 @@ class JobEstimate:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """The seeds of a job that are not `there`, and how many accepted rows are `wanted`; None: all of them are."""
+
+    name: str
+    seeds: Sequence[Seed]
+    there: int
+    wanted: int | None
+
+    @property
+    def rows(self) -> Range:
+        """What would be asked for without a limit."""
+        every = len(self.seeds)
+        if self.wanted is None:
+            return Range(every, every)
+        return Range(min(every, self.wanted), min(every, math.ceil(self.wanted / _YIELD)))
+
+
+def shares(jobs: Sequence[Waiting], limit: int | None) -> list[Range]:
+    """The rows of each job where all of them together are at most `limit`: in proportion, as a run takes them up."""
+    every = [job.rows for job in jobs]
+    if limit is None:
+        return every
+    low, high = (_shared([getattr(rows, end) for rows in every], limit) for end in ("low", "high"))
+    return [Range(*ends) for ends in zip(low, high, strict=True)]
+
+
+def _shared(counts: Sequence[float], limit: int) -> list[float]:
+    """By largest remainder."""
+    if sum(counts) <= limit:
+        return list(counts)
+    exact = [count * limit / sum(counts) for count in counts]
+    whole = [math.floor(share) for share in exact]
+    order = sorted(range(len(counts)), key=lambda n: whole[n] - exact[n])
+    return [share + (n in order[: limit - sum(whole)]) for n, share in enumerate(whole)]
+
+
 def estimate(
     recipe: Recipe,
-    job: Job,
-    corpus: Sequence[SourceRow],
-    model: str,
+    job: Waiting,
+    rows: Range,
     *,
     price: Price | None,
-    accepted: int,
-    is_there: Callable[[str], bool],
     is_cached: Callable[[ChatRequest], bool],
-    limit: int | None = None,
     batch: bool = False,
 ) -> JobEstimate:
-    """`accepted` rows of the job stand in the output already, `is_there` tells of each key whether it does."""
-    every = [seed for seed in islice(seeds(recipe, job, corpus, model), limit)]
-    waiting = [seed for seed in every if not is_there(seed.key)]
-    there = len(every) - len(waiting)
-    wanted = len(waiting) if job.target is None else max(job.target - accepted, 0)
-    least = min(len(waiting), wanted)
-    most = least if job.target is None else min(len(waiting), math.ceil(wanted / _YIELD))
-    cached = sum(is_cached(seed.request) for seed in waiting[:most])
-    sample = waiting[:: max(len(waiting) // _SAMPLE, 1)][:_SAMPLE]
-    given, answered = _tokens_of(recipe, sample)
-    paid = Range(max(least - cached, 0), max(most - cached, 0))
+    cached = sum(is_cached(seed.request) for seed in job.seeds[: int(rows.high)])
+    given, answered = _tokens_of(recipe, job.seeds[:: max(len(job.seeds) // _SAMPLE, 1)][:_SAMPLE])
+    paid = Range(max(rows.low - cached, 0), max(rows.high - cached, 0))
     usd = None if price is None else Range(*(_usd(price, given, answered, paid, high, batch) for high in (False, True)))
     return JobEstimate(
         name=job.name,
-        rows=Range(least, most),
-        there=there,
+        rows=rows,
+        there=job.there,
         cached=cached,
         input_tokens=Range(round(given.low * paid.low), round(given.high * paid.high)),
         output_tokens=Range(round(answered.low * paid.low), round(answered.high * paid.high)),
@@ -87,12 +111,14 @@ def _tokens_of(recipe: Recipe, sample: Sequence[Seed]) -> tuple[Range, Range]:
     count = token_counter().count
     counts = [count((seed.request.system or "") + seed.request.messages[0].content) for seed in sample]
     mean = fmean(counts)
-    margin = 1.96 * stdev(counts) / math.sqrt(len(counts)) if len(counts) > 1 else mean / 2
+    margin = 1.96 * stdev(counts) / math.sqrt(len(counts)) if len(counts) > 1 else 0.0
     given = Range(max(mean - margin, 0), (mean + margin) * _TOKENIZER_SPREAD)
     if recipe.kind == "conversation":
-        return given, Range(_CONVERSATION[0], min(_CONVERSATION[1], recipe.max_tokens))
-    source = fmean(count(seed.row.text) for seed in sample if seed.row)
-    return given, Range(_COMPRESSION[0] * source, _COMPRESSION[1] * source * _TOKENIZER_SPREAD)
+        low, high = map(float, _CONVERSATION)
+    else:
+        source = fmean(count(seed.row.text) for seed in sample if seed.row)
+        low, high = _COMPRESSION[0] * source, _COMPRESSION[1] * source * _TOKENIZER_SPREAD
+    return given, Range(min(low, recipe.max_tokens), min(high, recipe.max_tokens))
 
 
 def _usd(price: Price, given: Range, answered: Range, rows: Range, high: bool, batch: bool) -> float:

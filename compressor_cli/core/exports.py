@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -26,11 +27,22 @@ Tools = Literal["openai", "hf"]
 Row = dict[str, Any]
 
 
-def read_pairs(path: Path) -> Iterator[Pair]:
-    """Raises UsageError, with the line, for a row without messages, or with malformed ones."""
+def read_pairs(path: Path, left_out: Counter[str], *, rejected: bool = False) -> Iterator[Pair]:
+    """Raises UsageError, with the line, for a row without messages, or with malformed ones.
+
+    Left out, and counted by why: what `scc seed generate` got no answer for, and what it rejected, unless `rejected`
+    ones are wanted; then those that hold no answer.
+    """
     for number, line in read_lines(path):
         try:
-            parts = chat_row(parse_row(line))
+            row = parse_row(line)
+            if "error" in row:
+                left_out["failed when they were made"] += 1
+                continue
+            if row.get("status") == "rejected" and not (rejected and row.get("messages")):
+                left_out["rejected when they were made"] += 1
+                continue
+            parts = chat_row(row)
             if parts.left_out:
                 raise MalformedRow(f"messages have no place for {', '.join(sorted(parts.left_out))}")
         except ValueError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from compressor_cli.core.tokens import token_counter
 # Notation for code drops local names and operators by design; what it must not lose are values and places.
 _CODE_KINDS = ("numbers", "urls")
 _LOST_SHOWN = 10
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ def check_pair(
     report = check_facts(original, compressed, kinds=kinds) if kinds else check_facts(original, compressed)
     lost = [fact.text for fact in report.facts if fact.status != "kept"]
     ratio = round(after / max(before, 1), 4)
-    reasons = list(_dressing(original, compressed, prompt))
     if not compressed.strip():
-        reasons = [Reason("empty", "nothing came back")]
-    elif compressed.strip() == original.strip():
+        empty = Reason("empty", "nothing came back")
+        return PairCheck((empty,), before, after, ratio, report.fidelity, tuple(lost[:_LOST_SHOWN]))
+    reasons = list(_dressing(original, compressed, prompt))
+    if compressed.strip() == original.strip():
         reasons.append(Reason("unchanged", "the source came back as it was"))
     elif after >= before:
         reasons.append(Reason("larger", f"{after} tokens, the source has {before}"))
@@ -61,10 +64,22 @@ def check_pair(
     if checks.min_fidelity is not None and report.fidelity < checks.min_fidelity:
         shown = ", ".join(lost[:3])
         reasons.append(Reason("fidelity", f"fidelity {report.fidelity}, at least {checks.min_fidelity}; lost: {shown}"))
-    gone = [name for name in names if name.split("::")[-1] not in compressed]
+    gone = _missing(names, compressed)
     if gone:
         reasons.append(Reason("names", f"defined, and not named any more: {', '.join(gone[:5])}"))
     return PairCheck(tuple(reasons), before, after, ratio, report.fidelity, tuple(lost[:_LOST_SHOWN]))
+
+
+def _missing(names: Collection[str], text: str) -> list[str]:
+    """As whole words: `get` does not stand in `get_all`. Of `a::b` the last part is enough; operators have no words."""
+    words = set(_WORD.findall(text)) if names else set()
+    missing = []
+    for name in names:
+        last = name.split("::")[-1]
+        parts = _WORD.findall(last)
+        if not (words.issuperset(parts) if parts else last in text):
+            missing.append(name)
+    return missing
 
 
 def _dressing(original: str, compressed: str, prompt: str) -> list[Reason]:

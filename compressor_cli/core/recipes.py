@@ -6,10 +6,10 @@ the ground of a source row where there is one.
 
 from __future__ import annotations
 
-from functools import cached_property
+import math
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,7 +18,9 @@ from compressor_cli.errors import UsageError
 from compressor_cli.settings import Section, read_yaml, told
 
 Kind = Literal["compression", "conversation"]
-_SAMPLES = 20  # conversations about one topic in one language, where nothing else is said
+_SPARE = 5  # conversations that can be asked for, by target, where `samples` does not say: the end of a bad run
+_PACKAGE = Path(__file__).parents[1]
+_SHIPPED = (_PACKAGE / "assets" / "recipes", _PACKAGE.parent / "configs" / "recipes")  # of a wheel, of the source
 
 
 class Checks(Section):
@@ -48,7 +50,10 @@ class Variant(Shape):
 
 
 class Category(Shape):
-    """`target` counts accepted rows; without one, every source row that fits is asked `samples` times."""
+    """`target` counts accepted rows; without one, every source row that fits is asked `samples` times.
+
+    `stage` is that of training, and travels with the rows. Of `samples` the last is asked when all rows had the first.
+    """
 
     prompt: str
     stage: str = "sft"
@@ -63,6 +68,8 @@ class Category(Shape):
     def _one_target(self) -> Category:
         if self.variants and self.target is not None:
             raise ValueError("a target stands with the category or with its variants, not with both")
+        if self.variants and self.model_fields_set & Shape.model_fields.keys():
+            raise ValueError("counts of calls and messages stand with the variants where there are any")
         return self
 
 
@@ -88,21 +95,25 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
+        if bool(self.categories) == bool(self.prompts):
+            raise ValueError("either prompts by domain or categories are needed")
         if self.kind == "conversation":
-            if not self.categories or self.prompts:
-                raise ValueError("a conversation recipe has categories, and no prompts by domain")
-            if self.output != "json":
-                raise ValueError("a conversation is an object: output has to be json")
-            for name, category in self.categories.items():
-                if category.target is None and not category.variants:
-                    raise ValueError(f"categories.{name}: a conversation category needs a target")
-                if not category.topics:
-                    raise ValueError(f"categories.{name}: topics are needed")
-        elif not (self.categories or self.prompts):
-            raise ValueError("prompts by domain or categories are needed")
-        elif any(category.variants or category.topics for category in self.categories.values()):
-            raise ValueError("variants and topics belong to conversations")
+            self._fits_conversations()
+        elif self.checks.min_messages or any(
+            category.variants or category.topics or category.model_fields_set & Shape.model_fields.keys()
+            for category in self.categories.values()
+        ):
+            raise ValueError("variants, topics, and counts of calls and messages belong to conversations")
         return self
+
+    def _fits_conversations(self) -> None:
+        if self.prompts or self.output != "json":
+            raise ValueError("a conversation is an object of a category: no prompts by domain, output: json")
+        if self.training != Training() or self.checks.max_ratio is not None or self.checks.min_fidelity is not None:
+            raise ValueError("training, max_ratio and min_fidelity belong to compression")
+        for name, category in self.categories.items():
+            if not category.topics or (category.target is None and not category.variants):
+                raise ValueError(f"categories.{name}: topics and a target are needed")
 
 
 class Job(Section):
@@ -128,22 +139,47 @@ class Plan(Section):
     recipe: Recipe
     jobs: tuple[Job, ...]
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of all that changes what a row holds; targets, samples and stages only say how many, and where to."""
-        recipe = self.recipe.model_dump(mode="json", exclude={"categories", "prompts", "model", "fallback"})
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that changes what a row holds, by name. Targets, samples and stages only say how many, and where to."""
+        recipe = self.recipe.model_dump(
+            mode="json", include={"name", "kind", "max_tokens", "temperature", "output", "training", "checks"}
+        )
         how_many = {"target", "samples", "stage"}
-        return content_key(recipe, [job.model_dump(mode="json", exclude=how_many) for job in self.jobs])
+        of_jobs = {
+            f"category {job.name}": content_key(job.model_dump(mode="json", exclude=how_many)) for job in self.jobs
+        }
+        return {f"recipe {name}": value for name, value in recipe.items()} | of_jobs
 
 
-def load_plan(path: Path) -> Plan:
-    """Raises UsageError for a recipe that cannot be read, does not fit together, or names a prompt there is not."""
+def load_plan(recipe: str | Path) -> Plan:
+    """By path, or by the name of a recipe that is shipped.
+
+    Raises UsageError for one that cannot be read, does not fit together, or names a prompt there is not.
+    """
+    path = _path_of(recipe)
     content = read_yaml(path, "--recipe")
     try:
-        recipe = Recipe.model_validate(content)
+        found = Recipe.model_validate(content)
     except ValidationError as exc:
         raise UsageError(f"--recipe {path}: {'; '.join(map(told, exc.errors()))}") from None
-    return Plan(recipe=recipe, jobs=tuple(_jobs(recipe, path.parent)))
+    return Plan(recipe=found, jobs=tuple(_jobs(found, path.parent)))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    return {path.stem: path for folder in _SHIPPED for path in sorted(folder.glob("*.yaml"))}
+
+
+def _path_of(recipe: str | Path) -> Path:
+    path, shipped = Path(recipe), shipped_recipes()
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        return path
+    if str(recipe) not in shipped:
+        raise UsageError(
+            f"--recipe {recipe}: no such file, and no shipped recipe of this name",
+            hint=f"shipped are {', '.join(shipped)}",
+        )
+    return shipped[str(recipe)]
 
 
 def _jobs(recipe: Recipe, folder: Path) -> list[Job]:
@@ -157,6 +193,8 @@ def _jobs(recipe: Recipe, folder: Path) -> list[Job]:
             system = f"{read_prompt('conversation', folder)}\n{system}"
         parts: list[tuple[str | None, Category | Variant]] = [*category.variants.items()] or [(None, category)]
         for variant, part in parts:
+            languages = part.languages or category.languages
+            about = len(category.topics) * max(len(languages), 1)
             jobs.append(
                 Job(
                     name=f"{name}/{variant}" if variant else name,
@@ -167,9 +205,9 @@ def _jobs(recipe: Recipe, folder: Path) -> list[Job]:
                     instruction=part.instruction if isinstance(part, Variant) else "",
                     target=part.target,
                     domains=category.domains,
-                    languages=part.languages or category.languages,
+                    languages=languages,
                     topics=category.topics,
-                    samples=category.samples or (_SAMPLES if category.topics else 1),
+                    samples=category.samples or (math.ceil(_SPARE * (part.target or 1) / about) if about else 1),
                     shape=Shape.model_validate(part.model_dump(include=set(Shape.model_fields))),
                 )
             )
@@ -180,8 +218,17 @@ def read_prompt(name: str, folder: Path) -> str:
     """A file beside the recipe, else one that is shipped."""
     for path in (folder / name, folder / f"{name}.md"):
         if path.is_file():
-            return path.read_text(encoding="utf-8")
+            return _text(path)
     shipped = files("compressor_cli") / "prompts" / f"{name}.md"
     if "/" in name or not shipped.is_file():
         raise UsageError(f"no prompt {name!r}, neither beside the recipe nor shipped")
     return shipped.read_text(encoding="utf-8")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"prompt {path}: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"prompt {path}: not UTF-8") from None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.jsonl import content_key, parse_row, read_lines
 from compressor_cli.core.recipes import Job, Recipe
+from compressor_cli.core.secrets import mask
 from compressor_cli.core.toolcalls import SCHEMA as CONVERSATION
 from compressor_cli.errors import UsageError
 from compressor_cli.records import ChatMessage, ChatRequest
@@ -27,7 +27,10 @@ _GROUND = 12_000  # characters of a source row that a conversation is built on
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A row of a corpus. Rows of one `source`, and `line` of a JSONL file, must not stand in two splits."""
+    """A row of a corpus. Rows of one `source`, and `line` of a JSONL file, must not stand in two splits.
+
+    `secrets` are the types of those that stand in the text, which must not be sent.
+    """
 
     id: str
     text: str
@@ -36,6 +39,7 @@ class SourceRow:
     source: str
     line: int | None
     licence: str | None
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +57,50 @@ class Seed:
 
 
 def read_corpus(path: Path) -> list[SourceRow]:
-    """Rows with `text`; what else is missing is found out. Raises UsageError for a line without one."""
-    rows = []
+    """Rows with `text`; what else is missing is found out. Raises UsageError for a line without one.
+
+    What `scc data corpus` wrote, whose settings stand beside it, was searched for secrets; all else is searched here.
+    """
+    searched = path.with_name(f"{path.name}.settings.json").exists()
+    rows: dict[str, SourceRow] = {}
     for number, line in read_lines(path):
         try:
-            row = parse_row(line)
-            text = row.get("text")
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError("no `text`")
+            row = _source_row(parse_row(line), number, searched)
         except ValueError as exc:
             raise UsageError(
                 f"{path}, line {number}: {exc}", hint="`scc data corpus` writes rows of this form"
             ) from None
-        rows.append(_source_row(row, text, number))
+        if row.id in rows:  # an id of its own, or one of the two would not be asked for
+            row = replace(row, id=f"{row.id}@{number}")
+        rows[row.id] = row
     if not rows:
         raise UsageError(f"{path} holds no rows")
-    return rows
+    return list(rows.values())
 
 
-def _source_row(row: dict[str, Any], text: str, number: int) -> SourceRow:
-    domain, language = row.get("domain"), row.get("language")
+def _source_row(row: Mapping[str, Any], number: int, searched: bool) -> SourceRow:
+    text = row.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("no `text`")
+    known = {name: row.get(name) for name in ("domain", "language", "licence")}
+    for name, value in known.items():
+        if not isinstance(value, str | None):
+            raise ValueError(f"`{name}` is not text")
+    domain, language = known["domain"], known["language"]
     if domain is None:
         found = detect_domain(text)
         domain, language = found.name, language or found.language
-    row_id = str(row.get("id", number))
+    row_id = str(number if row.get("id") is None else row["id"])
+    source, line = str(row.get("source") or row_id), row.get("line")
+    secrets = () if searched else tuple(sorted({kind for _, _, kind in mask(text).spans}))
     return SourceRow(
-        row_id, text, domain, language, str(row.get("source") or row_id), row.get("line"), row.get("licence")
+        row_id, text, domain, language, source, line if isinstance(line, int) else None, known["licence"], secrets
     )
+
+
+def unfit_rows(jobs: Sequence[Job], corpus: Sequence[SourceRow]) -> int:
+    """Rows of the corpus that no job asks for."""
+    return sum(not any(_fits(row, job) for job in jobs) for row in corpus)
 
 
 def seeds(recipe: Recipe, job: Job, corpus: Sequence[SourceRow], model: str) -> Iterator[Seed]:
@@ -100,11 +121,9 @@ def _fits(row: SourceRow, job: Job) -> bool:
 
 def _conversations(recipe: Recipe, job: Job, rows: Sequence[SourceRow], model: str, sample: int) -> Iterator[Seed]:
     """Each topic in each language; the ground changes from one to the next."""
-    number = count(sample * len(job.topics) * max(len(job.languages), 1))
-    for topic in job.topics:
-        for language in job.languages or (None,):
-            n = next(number)
-            fitting = [row for row in rows if language is None or row.language == language]
+    grounds = {lang: [row for row in rows if lang in (None, row.language)] for lang in job.languages or (None,)}
+    for n, topic in enumerate(job.topics, start=sample * len(job.topics)):
+        for language, fitting in grounds.items():
             row = fitting[n % len(fitting)] if fitting else None
             yield _seed(recipe, job, model, sample, row=row, language=language, topic=topic)
 

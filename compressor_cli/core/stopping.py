@@ -19,10 +19,12 @@ class Stop:
     """`reason` is the first one given: an error, or the number of a signal. Nothing new is begun once there is one.
 
     `leave`, where given, ends the waiting for what takes too long to be waited for, a batch; the first signal calls it.
+    `dropped`: what was in flight was not waited for.
     """
 
     reason: SccError | int | None = None
     leave: Callable[[], None] | None = None
+    dropped: bool = False
 
     @property
     def asked(self) -> bool:
@@ -37,17 +39,20 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
     """The first SIGINT or SIGTERM asks to stop; the second one cancels the task that is running now."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
+    signals = 0
 
     def received(number: int) -> None:
-        if isinstance(stop.reason, int):
-            task.cancel()
-            return
+        nonlocal signals
+        signals += 1
         stop.ask(number)
-        if stop.leave is not None:
+        if signals == 1 and stop.leave is not None:
             stop.leave()
             tell("stopping: what was submitted goes on at the provider; the same command with --resume takes it up")
-        else:
+        elif signals == 1:
             tell("stopping: waiting for the answers that are on their way; once more to drop them")
+        elif not stop.dropped:
+            stop.dropped = True
+            task.cancel()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -80,7 +85,10 @@ async def drive(
                 for _ in range(concurrency):
                     group.create_task(worker())
     except asyncio.CancelledError:
-        if not isinstance(stop.reason, int):
+        task = asyncio.current_task()
+        if not stop.dropped or task is None:
             raise
+        task.uncancel()
+        tell("dropped: answers on their way may still be charged, and count as spent")
     except BaseExceptionGroup as group:  # the first is why the others ended
         raise group.exceptions[0] from None

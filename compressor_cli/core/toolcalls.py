@@ -7,15 +7,21 @@ them as objects, the form that templates of Hugging Face models read; `core.expo
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from pydantic_core import SchemaError, SchemaValidator
+
+from compressor_cli.core.jsonl import parse_row
 from compressor_cli.core.recipes import Shape
 from compressor_cli.errors import MissingExtraError
 
 _TEXT = {"type": "string"}
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # of a tool: what providers admit
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -89,16 +95,21 @@ def _list(answer: Mapping[str, Any], key: str) -> list[Any]:
 
 def _tool(n: int, tool: Any) -> dict[str, Any]:
     place = f"tools[{n}]"
-    if not isinstance(tool, dict) or not tool.get("name") or not isinstance(tool.get("description"), str):
+    if not isinstance(tool, dict) or not all(isinstance(tool.get(key), str) for key in ("name", "description")):
         raise Unfit("schema", f"{place}: name and description are needed")
+    if not _NAME.fullmatch(tool["name"]):
+        raise Unfit("tools", f"{place}: {tool['name'][:80]!r} is no name of a tool")
     parameters = _json_object(tool.get("parameters"), f"{place}.parameters")
     if parameters.get("type") != "object":
         raise Unfit("tools", f"{place}.parameters: a schema of type object is needed")
-    jsonschema = _jsonschema()
+    if '"patternProperties"' in json.dumps(parameters):
+        raise Unfit("tools", f"{place}.parameters: patternProperties are not supported")
     try:
-        jsonschema.Draft202012Validator.check_schema(parameters)
-    except jsonschema.SchemaError as exc:
-        raise Unfit("tools", f"{place}.parameters: {exc.message}") from None
+        _validator().check_schema(parameters)
+    except _jsonschema().SchemaError as exc:
+        raise Unfit("tools", f"{place}.parameters: {exc.message[:200]}") from None
+    except RecursionError:
+        raise Unfit("tools", f"{place}.parameters: nested too deeply") from None
     function = {"name": tool["name"], "description": tool["description"], "parameters": parameters}
     return {"type": "function", "function": function}
 
@@ -118,12 +129,14 @@ def _message(n: int, message: Any) -> dict[str, Any]:
     if calls:
         row["tool_calls"] = [_call(f"{place}.tool_calls[{k}]", call) for k, call in enumerate(calls)]
     if role == "tool":
-        row["tool_call_id"] = message.get("tool_call_id") or ""
+        if not isinstance(message.get("tool_call_id"), str):
+            raise Unfit("schema", f"{place}: a tool_call_id is needed")
+        row["tool_call_id"] = message["tool_call_id"]
     return row
 
 
 def _call(place: str, call: Any) -> dict[str, Any]:
-    if not isinstance(call, dict) or not call.get("id") or not call.get("name"):
+    if not isinstance(call, dict) or not all(call.get(key) and isinstance(call[key], str) for key in ("id", "name")):
         raise Unfit("schema", f"{place}: id and name are needed")
     arguments = _json_object(call.get("arguments"), f"{place}.arguments")
     return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": arguments}}
@@ -131,12 +144,9 @@ def _call(place: str, call: Any) -> dict[str, Any]:
 
 def _json_object(text: Any, place: str) -> dict[str, Any]:
     try:
-        value = json.loads(text) if isinstance(text, str) else text
-    except ValueError as exc:
-        raise Unfit("schema", f"{place}: not JSON ({exc})") from None
-    if not isinstance(value, dict):
-        raise Unfit("schema", f"{place}: a JSON object is needed")
-    return value
+        return parse_row((text if isinstance(text, str) else json.dumps(text)).encode())
+    except (ValueError, RecursionError) as exc:
+        raise Unfit("schema", f"{place}: {exc}") from None
 
 
 def _check_turns(messages: Sequence[Mapping[str, Any]]) -> None:
@@ -176,10 +186,40 @@ def _check_calls(messages: Sequence[Mapping[str, Any]], schemas: Mapping[str, An
 def _check_call(place: str, call: Mapping[str, Any], schemas: Mapping[str, Any]) -> None:
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     if name not in schemas:
-        raise Unfit("calls", f"{place} calls {name}, which is no tool")
-    wrong = next(_jsonschema().Draft202012Validator(schemas[name]).iter_errors(arguments), None)
+        raise Unfit("calls", f"{place} calls {name[:80]}, which is no tool")
+    import referencing.exceptions
+
+    try:
+        # An empty registry: a schema that a model wrote must not have anything fetched.
+        validator = _validator()(schemas[name], registry=referencing.Registry())
+        wrong = next(validator.iter_errors(arguments), None)
+    except (referencing.exceptions.Unresolvable, RecursionError) as exc:
+        raise Unfit("tools", f"{place}: the schema of {name} cannot be applied: {str(exc)[:200]}") from None
     if wrong is not None:
         raise Unfit("arguments", f"{place} calls {name} with wrong arguments: {wrong.message[:200]}")
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    jsonschema = _jsonschema()
+    return jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
+    """By an engine of linear time: one that a model wrote could keep Python's busy for ever."""
+    if not isinstance(instance, str):
+        return
+    try:
+        matches = SchemaValidator({"type": "str", "pattern": pattern, "regex_engine": "rust-regex"})
+    except SchemaError:
+        raise Unfit("tools", f"the pattern {pattern[:80]!r} is not supported") from None
+    if not matches.isinstance_python(instance):
+        yield _jsonschema().ValidationError(f"{instance[:80]!r} does not match {pattern[:80]!r}")
+
+
+def need_jsonschema() -> None:
+    """Raises MissingExtraError, before anything is paid for."""
+    _jsonschema()
 
 
 def _jsonschema() -> Any:

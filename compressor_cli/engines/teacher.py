@@ -19,7 +19,7 @@ from compressor_cli.core.prices import Prices
 from compressor_cli.core.seeds import CLOSE, OPEN
 from compressor_cli.core.spend import Ledger
 from compressor_cli.engines.compress import compress
-from compressor_cli.errors import BadRequestError, SccError
+from compressor_cli.errors import BadRequestError, SccError, UsageError
 from compressor_cli.records import ChatReply, ChatRequest, Usage
 from compressor_cli.settings import Settings
 
@@ -32,12 +32,12 @@ class EmbeddedTeacher:
     name = NAME
 
     async def ask(self, request: ChatRequest) -> ChatReply:
-        """Raises BadRequestError for a request that holds no source, or whose answer is no compression."""
+        """Raises UsageError where no compression is asked for, BadRequestError for a text that cannot be compressed."""
         content = request.messages[-1].content
         start, end = content.find(OPEN), content.rfind(CLOSE)
         properties = tuple((request.schema or {}).get("properties", ()))
         if start < 0 or end < start or properties not in ((), ("compressed",)):
-            raise BadRequestError("the embedded teacher compresses sources, and does nothing else")
+            raise UsageError("the embedded teacher compresses texts and does nothing else", hint="name another --model")
         began = time.perf_counter()
         try:
             receipt = await asyncio.to_thread(compress, content[start + len(OPEN) : end])

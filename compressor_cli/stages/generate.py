@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,57 +14,17 @@ from compressor_cli.chat import Chat
 from compressor_cli.core.duplicates import Duplicates
 from compressor_cli.core.jsonl import Journal, read_rows
 from compressor_cli.core.recipes import Job, Plan
-from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds
+from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds, unfit_rows
 from compressor_cli.core.stopping import Stop, drive
+from compressor_cli.core.tallies import Tally, count_rows, total
 from compressor_cli.core.workers import Workers
-from compressor_cli.engines.acceptance import judge
-from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
-from compressor_cli.records import ChatReply
+from compressor_cli.engines.acceptance import Judge, Judgement, likeness
+from compressor_cli.errors import ChatError, QuotaError, SccError, UsageError
+from compressor_cli.records import ChatReply, Usage
 
 OnEvent = Callable[[Mapping[str, Any]], None]
-
-
-@dataclass
-class Tally:
-    """The ledger of one job: asked = accepted + rejected + failed + pending."""
-
-    name: str
-    target: int | None
-    accepted: int = 0
-    rejected: int = 0
-    failed: int = 0
-    pending: int = 0
-    cached: int = 0
-    cost_usd: float | None = 0.0
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def asked(self) -> int:
-        return self.accepted + self.rejected + self.failed + self.pending
-
-    @property
-    def short(self) -> int:
-        """Accepted rows that the target lacks."""
-        return max((self.target or 0) - self.accepted, 0)
-
-    def count(self, row: Mapping[str, Any]) -> None:
-        if "error" in row:
-            self.failed += 1
-            return
-        if row["status"] == "accepted":
-            self.accepted += 1
-        else:
-            self.rejected += 1
-            for reason in {found["reason"] for found in row["reasons"]}:
-                self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.cached += row["cached"]
-        cost = row["cost_usd"]
-        self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
-
-    def as_dict(self) -> dict[str, Any]:
-        done = self.accepted + self.rejected
-        rates = {"asked": self.asked, "short": self.short, "yield": round(self.accepted / done, 4) if done else None}
-        return asdict(self) | rates
+Judges = Workers[[str, SourceRow | None, str, str], Judgement]
+_EVERY = 0.1  # seconds between two events of progress
 
 
 @dataclass(frozen=True)
@@ -78,25 +39,23 @@ class GenerateSummary:
 
     @property
     def unfinished(self) -> str | None:
-        """What keeps the run from being done, in words."""
-        failed, pending, short = (
-            sum(getattr(job, name) for job in self.jobs) for name in ("failed", "pending", "short")
-        )
-        told = [
-            f"{count:,} {what}"
-            for count, what in (
-                (failed, "rows failed"),
-                (pending, "rows are pending"),
-                (short, "rows are missing to targets"),
-            )
-            if count
-        ]
-        return ", ".join(told) or None
+        """What keeps the run from being done, in words. What --limit kept from being asked for does not."""
+        counts = {
+            "rows failed": sum(job.missed for job in self.jobs),
+            "rows are pending": sum(job.pending for job in self.jobs),
+            "accepted rows are missing to targets": sum(job.short for job in self.jobs if job.exhausted),
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or None
 
     def as_dict(self) -> dict[str, Any]:
-        stopped = str(self.stopped) if isinstance(self.stopped, SccError) else self.stopped
-        jobs = [job.as_dict() for job in self.jobs]
-        return {"output": str(self.output), "categories": jobs, "already_there": self.already_there, "stopped": stopped}
+        return {
+            "output": str(self.output),
+            "categories": [job.as_dict() for job in self.jobs],
+            "total": total("total", self.jobs).as_dict(),
+            "already_there": self.already_there,
+            "stopped": str(self.stopped) if isinstance(self.stopped, SccError) else self.stopped,
+            "unfinished": self.unfinished,
+        }
 
 
 def generate(
@@ -114,23 +73,35 @@ def generate(
 ) -> GenerateSummary:
     """Ask for rows until each job has its target of accepted ones, or its source is exhausted.
 
-    `leave`, where given, ends the waiting for replies when a signal comes.
+    `limit` is over all rows of the file. `leave`, where given, ends the waiting for replies when a signal comes.
     Raises UsageError for what is wrong with every row; what is wrong with one stands in that row.
     """
-    recipe = plan.recipe
-    total = sum(job.target or seed_count(recipe, job, corpus) for job in plan.jobs)
-    if not total:
-        raise UsageError("no row of the corpus fits the recipe", hint="compare `domain` and `language` of its rows")
-    settings = {"recipe": recipe.name, "recipe_hash": plan.fingerprint, "model": chat.name, "version": __version__}
-    with Journal(target, settings, resume=resume) as journal, Workers(min(total, limit or total)) as workers:
+    rows = _rows_to_come(plan, corpus, on_event)
+    settings = {"model": chat.name, "version": __version__, **plan.settings}
+    with (
+        Journal(target, settings, resume=resume) as journal,
+        Workers(Judge(plan), min(rows, limit or rows) - len(journal.rows)) as judges,
+    ):
         if journal.repaired:
             on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
-        run = _Run(plan, corpus, chat, journal, workers, limit=limit, retry_errors=retry_errors, on_event=on_event)
+        run = _Run(plan, corpus, chat, journal, judges, limit=limit, retry_errors=retry_errors, on_event=on_event)
         run.stop.leave = leave
-        asyncio.run(run.drive(min(concurrency, limit or total)))
+        asyncio.run(run.drive(min(concurrency, limit or rows)))
         if isinstance(run.stop.reason, UsageError):
             raise run.stop.reason
         return GenerateSummary(target, run.tallies(), run.already_there, journal.repaired, run.stop.reason)
+
+
+def _rows_to_come(plan: Plan, corpus: Sequence[SourceRow], on_event: OnEvent) -> int:
+    """About how many; targets count accepted rows."""
+    if plan.recipe.kind == "compression" and not corpus:
+        raise UsageError(f"the recipe {plan.recipe.name} compresses texts, and there are none", hint="--input CORPUS")
+    rows = sum(job.target or seed_count(plan.recipe, job, corpus) for job in plan.jobs)
+    if not rows:
+        raise UsageError("no row of the corpus fits the recipe", hint="compare `domain` and `language` of its rows")
+    if unfit := unfit_rows(plan.jobs, corpus):
+        on_event({"message": f"{unfit:,} of {len(corpus):,} rows of the corpus fit no category: not asked for"})
+    return rows
 
 
 class _Source:
@@ -146,6 +117,10 @@ class _Source:
     def progress(self) -> float:
         done = self.taken if self.target is None else self.accepted + self.in_flight
         return done / max(self.total, 1)
+
+    @property
+    def done(self) -> int:
+        return self.taken - self.in_flight if self.target is None else self.accepted
 
     @property
     def open(self) -> bool:
@@ -166,16 +141,17 @@ class _Run:
         corpus: Sequence[SourceRow],
         chat: Chat,
         journal: Journal,
-        workers: Workers,
+        judges: Judges,
         *,
         limit: int | None,
         retry_errors: bool,
         on_event: OnEvent,
     ) -> None:
-        self.plan, self.chat, self.journal, self.workers, self.on_event = plan, chat, journal, workers, on_event
-        self.left, self.retry_errors = limit, retry_errors
-        self.stop, self.changed = Stop(), asyncio.Event()
-        self.already_there = 0
+        self.chat, self.journal, self.judges, self.on_event = chat, journal, judges, on_event
+        self.retry_errors = retry_errors
+        self.already_there = sum(journal.has(key, retry_errors=retry_errors) for key in journal.rows)
+        self.left = None if limit is None else max(limit - self.already_there, 0)
+        self.stop, self.changed, self.told = Stop(), asyncio.Event(), 0.0
         recipe = plan.recipe
         self.sources = {
             job.name: _Source(job, seeds(recipe, job, corpus, chat.name), seed_count(recipe, job, corpus))
@@ -183,25 +159,22 @@ class _Run:
         }
         threshold = recipe.checks.near_duplicate
         self.duplicates = Duplicates(threshold) if threshold is not None else None
-        for row in self._rows():
-            if row.get("status") == "accepted" and row["job"] in self.sources:
+        for row in read_rows(journal.path):
+            if row.get("status") == "accepted":
                 self.sources[row["job"]].accepted += 1
                 if self.duplicates:
-                    self.duplicates.find_or_add(row["key"], _text_of(row))
-
-    def _rows(self) -> Iterable[dict[str, Any]]:
-        """The file's; the last row of a key counts."""
-        return {row["key"]: row for row in read_rows(self.journal.path)}.values()
+                    self.duplicates.find_or_add(row["key"], likeness(row))
 
     async def drive(self, concurrency: int) -> None:
-        tell = self.on_event
+        """While answers are checked, as many requests again are out."""
+        self.slots = asyncio.Semaphore(concurrency)
         try:
             await drive(
                 self._next,
                 self._work,
-                concurrency=concurrency,
+                concurrency=2 * concurrency,
                 stop=self.stop,
-                tell=lambda message: tell({"message": message}),
+                tell=lambda message: self.on_event({"message": message}),
             )
         finally:
             await self.chat.aclose()
@@ -209,22 +182,22 @@ class _Run:
     def tallies(self) -> tuple[Tally, ...]:
         """Read from the file. What was not taken up, for a stop, is drawn now, to be counted as pending."""
         found = {name: Tally(name, source.target) for name, source in self.sources.items()}
-        for row in self._rows():
-            if row["job"] in found:
-                found[row["job"]].count(row)
+        count_rows(read_rows(self.journal.path), found)
         if self.stop.asked:
             while (seed := self._draw()) is not None:
                 self.sources[seed.job.name].in_flight += 1
         for name, source in self.sources.items():
-            found[name].pending = source.in_flight
+            found[name].pending, found[name].exhausted = source.in_flight, source.exhausted
         return tuple(found.values())
 
     async def _work(self, seed: Seed) -> None:
         source = self.sources[seed.job.name]
-        row = await self._row(seed)
-        if row is not None:  # else stopped: it stays pending
+        found = await self._row(seed)
+        if found is not None:  # else stopped: it stays pending
             source.in_flight -= 1
-            source.accepted += self._append(row)
+            source.accepted += self._append(*found)
+        if self.stop.asked:  # else it asks for the next one itself
+            self.changed.set()
 
     async def _next(self) -> Seed | None:
         """None when nothing will be left to ask for, whatever those in flight come to.
@@ -251,45 +224,47 @@ class _Run:
             if not waiting:
                 return None
             seed = min(waiting, key=lambda source: source.progress).draw()
-            if seed is None:
+            if seed is None or self.journal.has(seed.key, retry_errors=self.retry_errors):
                 continue
             if self.left is not None:
                 self.left -= 1
-            if not self.journal.has(seed.key, retry_errors=self.retry_errors):
-                return seed
-            self.already_there += 1
+            return seed
         return None
 
-    async def _row(self, seed: Seed) -> dict[str, Any] | None:
+    async def _row(self, seed: Seed) -> tuple[dict[str, Any], Judgement | None] | None:
+        """A row, and how it was judged where there is an answer."""
         base = _base(seed, self.chat.name)
+        if seed.row is not None and seed.row.secrets:
+            reasons = [{"reason": "secret", "detail": kind} for kind in seed.row.secrets]
+            return {**base, "status": "rejected", "reasons": reasons, "cached": False, "cost_usd": 0.0}, None
         try:
-            reply = await self.chat.ask(seed.request)
-        except (DetachedError, QuotaError, SpendCapError, UsageError) as exc:
-            self.stop.ask(exc)
-            return None
+            async with self.slots:
+                if self.stop.asked:
+                    return None
+                reply = await self.chat.ask(seed.request)
+            judged = await self.judges.run(seed.job.name, seed.row, reply.text, reply.stop)
         except ChatError as exc:
-            return {**base, "error": str(exc), "request_id": exc.request_id}
-        judged = await self.workers.run(judge, self.plan.recipe, seed.job, seed.row, reply.text, reply.stop)
-        return {**base, **judged, **_received(reply)}
+            if not isinstance(exc, QuotaError):
+                return {**base, "error": str(exc), "request_id": exc.request_id}, None
+            self.stop.ask(exc)
+        except SccError as exc:
+            self.stop.ask(exc)
+        else:
+            return {**base, **judged.found, **_received(reply)}, judged
+        return None
 
-    def _append(self, row: dict[str, Any]) -> bool:
+    def _append(self, row: dict[str, Any], judged: Judgement | None) -> bool:
         """Whether it is accepted."""
-        if row.get("status") == "accepted" and self.duplicates:
-            like = self.duplicates.find_or_add(row["key"], _text_of(row))
+        if self.duplicates and judged and judged.fingerprint:
+            like = self.duplicates.find_or_add(row["key"], judged.fingerprint)
             if like is not None:
-                row |= {
-                    "status": "rejected",
-                    "reasons": [{"reason": "duplicate", "detail": f"{like.similarity} like row {like.of}"}],
-                }
-        if not ("error" in row and self.journal.has(row["key"])):  # else it failed as it had failed before
-            self.journal.append(row)
-        every = self.sources.values()
-        self.on_event(
-            {
-                "done": sum(one.accepted if one.target else one.taken - one.in_flight for one in every),
-                "total": sum(one.total for one in every),
-            }
-        )
+                reason = {"reason": "duplicate", "detail": f"{like.similarity} like row {like.of}"}
+                row |= {"status": "rejected", "reasons": [reason]}
+        self.journal.append(row)
+        if (now := time.monotonic()) - self.told > _EVERY:
+            self.told = now
+            every = self.sources.values()
+            self.on_event({"done": sum(one.done for one in every), "total": sum(one.total for one in every)})
         return row.get("status") == "accepted"
 
 
@@ -300,7 +275,6 @@ def _base(seed: Seed, model: str) -> dict[str, Any]:
         if row is None
         else {"source_id": row.id, "source": row.source, "line": row.line, "licence": row.licence, "domain": row.domain}
     )
-    language = seed.language or (row.language if row else None)
     return {
         "key": seed.key,
         "id": seed.id,
@@ -310,7 +284,7 @@ def _base(seed: Seed, model: str) -> dict[str, Any]:
         "stage": seed.job.stage,
         "sample": seed.sample,
         "topic": seed.topic,
-        "language": language,
+        "language": seed.language or (row.language if row else None),
         **about,
         "teacher": model,
     }
@@ -318,11 +292,5 @@ def _base(seed: Seed, model: str) -> dict[str, Any]:
 
 def _received(reply: ChatReply) -> dict[str, Any]:
     names = ("model", "request_id", "stop", "seconds", "cached", "cost_usd")
-    return {name: getattr(reply, name) for name in names} | {"usage": asdict(reply.usage)}
-
-
-def _text_of(row: Mapping[str, Any]) -> str:
-    """What must not be near to that of another row."""
-    if "compressed" in row:
-        return str(row["compressed"])
-    return "\n".join(message["content"] for message in row["messages"])
+    usage = {name: getattr(reply.usage, name) for name in Usage.__slots__}
+    return {name: getattr(reply, name) for name in names} | {"usage": usage}

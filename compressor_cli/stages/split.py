@@ -92,11 +92,13 @@ def _items(source: Path, rejected: Path | None, settings: SplitSettings) -> tupl
             ({"text": row["text"]}, {name: row[name] for name in row if name != "text"}) for row in read_texts(source)
         ]
         return [_item(row, meta, [row["text"]], settings) for row, meta in texts], {}
-    pairs = list(read_pairs(source))
+    left_out = Counter[str]()
+    pairs = list(read_pairs(source, left_out))
     try:
         if rejected is not None:
-            rows, left_out = preferences(pairs, read_pairs(rejected))
-            return [_item(row, pair.meta, pair.messages[:-1], settings) for row, pair in rows], left_out
+            rows, unused = preferences(pairs, read_pairs(rejected, left_out, rejected=True))
+            items = [_item(row, pair.meta, pair.messages[:-1], settings) for row, pair in rows]
+            return items, {**left_out, **unused}
     except MalformedRow as exc:
         raise UsageError(f"{source} or {rejected}: {exc}") from None
     items = []
@@ -106,7 +108,7 @@ def _items(source: Path, rejected: Path | None, settings: SplitSettings) -> tupl
             items.append(_item(_formatted(pair, settings), pair.meta, prompt, settings))
         except MalformedRow as exc:
             raise UsageError(f"{source}, row {number}: {exc}", hint=_HINTS.get(settings.format)) from None
-    return items, {}
+    return items, dict(left_out)
 
 
 _HINTS = {"alpaca": "--format sharegpt takes tools and other turns", "sharegpt": "--format chat takes every row"}
