@@ -134,6 +134,8 @@ def test_costs_and_latency_add_up_to_the_ledger(server: ProviderServer, scc: Scc
         parts = [*row["models"].values(), row["judge"]]
         assert row["cost_usd"] == pytest.approx(sum(part["cost_usd"] for part in parts), abs=1e-9)
         assert row["requests"] == sum(part["requests"] for part in parts)
+        assert [part["requests"] for part in row["models"].values()] == [5, 4, 4]  # the first writes the questions
+        assert (row["judge"]["model"], row["judge"]["requests"] > 0) == (CLAUDE, not row["passed"])
         assert all(part["seconds"] >= 0.02 for part in row["models"].values()) and row["wall_seconds"] > 0
     assert sum(row["requests"] - row["cached"] for row in verdicts) == len(server.requests)
 
