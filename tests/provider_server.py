@@ -10,7 +10,7 @@
 
 A provider is a prefix (`/anthropic`, `/openai`, `/google`, `/local`), a row of `PROVIDERS`; an endpoint is a row of
 `ENDPOINTS`; those of batches are in provider_batches.py. As a process of its own (`provider_server.py LATENCY
-[--compress]`) it prints its address and ends with its stdin; with `--compress` it answers what `scc seed generate` asks.
+[--compress]`) it prints its address and ends with its stdin; with `--compress` it answers `scc seed generate`.
 """
 
 from __future__ import annotations
