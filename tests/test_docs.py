@@ -31,7 +31,23 @@ def test_cli_page_is_fresh_at_any_width(columns: str, monkeypatch: pytest.Monkey
 
 def test_every_command_stands_in_the_cli_page() -> None:
     text = (REPO / "docs" / "cli.md").read_text(encoding="utf-8")
-    for command in ("compress", "expand", "check", "bench compress", "tokens", "data pull", "train", "doctor"):
+    for command in (
+        "compress",
+        "expand",
+        "check",
+        "bench compress",
+        "tokens",
+        "data pull",
+        "data corpus",
+        "data split",
+        "data check",
+        "data stats",
+        "seed generate",
+        "validate",
+        "costs",
+        "train",
+        "doctor",
+    ):
         assert f"\n## scc {command}\n" in text
     assert "`SCC_COMPRESS__RATE`" in text
 
