@@ -21,8 +21,9 @@ APART = {"stages", "backends"}  # whose members never import each other
 TERMINAL = {"typer", "rich", "click"}
 # What a command may load before it knows that it will run; typer brings rich along by itself.
 HEAVY = {
-    "anthropic", "datasets", "datasketch", "detect_secrets", "diskcache", "google", "jsonschema", "krippendorff", "mlx", "numpy", "onnxruntime", "openai", "pandas", "pyarrow", "pydantic",
-    "pydantic_settings", "requests", "splintr", "tiktoken", "tinker", "tokenizers", "torch", "transformers", "yaml",
+    "anthropic", "datasets", "datasketch", "detect_secrets", "diskcache", "google", "jsonschema", "krippendorff",
+    "mlx", "numpy", "onnxruntime", "openai", "pandas", "pyarrow", "pydantic", "pydantic_settings", "requests",
+    "splintr", "tiktoken", "tinker", "tokenizers", "torch", "transformers", "yaml",
 }  # fmt: skip
 
 
