@@ -24,7 +24,7 @@ from compressor_cli.core.facts.sides import (
     stands,
 )
 from compressor_cli.core.facts.tokens import Found
-from compressor_cli.core.facts.values import EXACT, MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.values import MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, ratio, stem
 from compressor_cli.core.facts.words import FUNCTION
 
 _ORDINALS = {n: word for word, n in ORDINALS.items()}
@@ -92,7 +92,7 @@ def _elsewhere(one: Side, other: Side, found: Found, strange: Sequence[Found]) -
     """`16 bytes, first 4` keeps `the first four bytes`: another number there has the unit, and the same word before."""
     if not (found.mark and found.mark[1] and isinstance(found.value, tuple)):
         return False
-    bare = quantity(EXACT.divide(found.value[1], found.mark[1][1]))
+    bare = quantity(ratio(found.value[1], found.mark[1][1]))
     before = _word_before(one, found)
     if not before or not any(_unit_of(there)[1] == found.value[2] for there in other.numbers[:ENOUGH]):
         return False

@@ -9,7 +9,7 @@ from decimal import Decimal
 from compressor_cli.core.facts.dates import MERIDIEM, date_at, time_at
 from compressor_cli.core.facts.tokens import Found, Span, Words
 from compressor_cli.core.facts.units import MONEY, UNITS, compound, unit
-from compressor_cli.core.facts.values import FRACTIONS, GLYPHS, SCALES, SPACE, Unit, decimal, quantity, ratio
+from compressor_cli.core.facts.values import FRACTIONS, GLYPHS, SCALES, SPACE, Unit, decimal, plus, quantity, ratio
 
 _DIGITS = re.compile(rf"\d{{1,3}}([,'’]|{SPACE})\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*(?:\.\d+)?|\d+(?:\.\d+)*")
 _NO_DIGIT = re.compile(r"[^\d.]")
@@ -70,9 +70,10 @@ def _figure(text: str, start: int, end: int) -> Found | None:
         return found
     if before == "." and raw.isdigit() and not (text[start - 2 : start - 1].isalnum() or text.endswith("..", 0, start)):
         start, raw = start - 1, "0." + raw
-    number = decimal(raw if raw.isdigit() else _NO_DIGIT.sub("", raw))
+    said = raw if raw.isdigit() else _NO_DIGIT.sub("", raw)
+    number = decimal(said)
     if number is None:
-        return Found("number", start, end, ((start, end),), ("text", raw))
+        return Found("number", start, end, ((start, end),), ("text", said))
     if after and after in "eE×x·* " and (power := _POWER.match(text, end)):
         exponent = int((power[1] or power[2]).translate(_SUPERSCRIPT))
         return _measure(text, start, power.end(), number.scaleb(exponent))
@@ -148,7 +149,7 @@ def _measure(text: str, start: int, end: int, number: Decimal) -> Found | None:
     digits = end
     if text[end : end + 1] in _HALF_STARTS and (match := HALF.match(text, end)):
         above, below = GLYPHS.get(match[2], (match[3] or 1, match[4] or FRACTIONS.get(match[1], 1)))
-        number, end = number + ratio(int(above), int(below)), match.end()
+        number, end = plus(number, ratio(int(above), int(below))), match.end()
     return with_unit(text, (first, start), (digits, end), number, currency)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import lru_cache
 
-from compressor_cli.core.facts.values import EXACT
+from compressor_cli.core.facts.values import ratio
 
 # dimension, scale, and the names of the unit; short ones are as they are written, long ones in any case.
 _UNITS = """
@@ -195,4 +195,4 @@ def unit(name: str, attached: bool = False) -> tuple[str, Decimal] | None:
 
 
 def compound(above: tuple[str, Decimal], below: tuple[str, Decimal]) -> tuple[str, Decimal]:
-    return f"{above[0]}/{below[0]}", EXACT.divide(above[1], below[1])
+    return f"{above[0]}/{below[0]}", ratio(above[1], below[1])
