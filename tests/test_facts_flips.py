@@ -10,12 +10,32 @@ Order 12345678901234567 has shipped. => Order 12345678901234568 shipped.
 Order 1234567890123456789012345 has shipped. => Order 1234567890123456789012346 shipped.
 Order 12,345,678,901,234,567 has shipped. => Order 12,345,678,901,234,568 shipped.
 The total is 1000000000000000.01 in all. => Total 1000000000000000.02.
+The register 0x1F4A is read first. => Register 0x1F4B read first.
+The register 0x1F4A is read first. => Register read first.
+The register 0xDEAD is read first. => Register 0xBEEF read first.
+The mask is 0b1010 by default. => Mask 0b1011 by default.
+The mode is 0o755 by default. => Mode 0o644 by default.
+The links are in #FF0000 on the page. => Links are in #FF0001 on page.
+The links are in #fff on the page. => Links are in #eee on page.
+The links are in #a1b on the page. => Links are on page.
+The address is 00:1A:2B:3C:4D:5E on that port. => Address 00:1A:2B:3C:4D:5F on port.
+The address is aa-bb-cc-dd-ee-ff on that port. => Address aa-bb-cc-dd-ee-fe on port.
+The row is 550E8400-E29B-41D4-A716-446655440000 now. => Row is 550E8400-E29C-41D4-A716-446655440000 now.
+The commit 044301a broke it. => Commit 044301b broke it.
+The commit 9fceb02d0ae598e95dc970b74767f19372d61af8 broke it. => Commit broke it.
+The part SN-00987-B is broken. => Part SN-987-B is broken.
+The part SN-00987-B is broken. => Part SN-00987-C is broken.
 Pi is 3.14159265358979323846 or so. => Pi is 3.14159265358979323847.
 """
 KEPT = """
 Order 12,345,678,901,234,567,890,123,456,789 has shipped. => Order 12345678901234567890123456789 shipped.
 A third of an hour passed. => 20 min passed.
 It runs at 36 km/h. => Runs at 10 m/s.
+The register 0x1F4A is read first. => Register 0x1f4a read first.
+The row is 550E8400-E29B-41D4-A716-446655440000 now. => Row 550e8400-e29b-41d4-a716-446655440000.
+Read issue #123456 and #decade first. => Read issue 123456 and #decade.
+The deadline of 5000000b was passed. => 5000000b deadline passed.
+The US-UK-2020 talks and the A-1 road. => US-UK-2020 talks, A-1 road.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from compressor_cli.core.facts.literals import literals
 from compressor_cli.core.facts.tokens import Found, Words
 
 _URL = re.compile(
@@ -74,6 +75,7 @@ def code(words: Words) -> list[Found]:
     inline = [_verbatim("inline_code", match) for match in _INLINE.finditer(text)] if "`" in text else []
     inline = [found for found in inline if not all(words.taken[found.start + 1 : found.end - 1])]
     _claim(words, inline)
+    inline += _claim(words, list(literals(words)))
     return inline + _claim(words, list(_identifiers(words))) + list(_quotes(words))
 
 
