@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from test_facts_pairs import not_kept, pairs
+
+from compressor_cli.core.facts import KINDS, check_facts
+from compressor_cli.errors import UsageError
 
 CHANGED = """
 Order 12345678901234567 has shipped. => Order 12345678901234568 shipped.
@@ -52,3 +57,40 @@ def test_what_says_the_same_is_kept(original: str, other: str) -> None:
 @pytest.mark.parametrize("text", [text for pair in pairs(CHANGED) + pairs(KEPT) for text in pair])
 def test_each_keeps_its_own_facts(text: str) -> None:
     assert not_kept(text + " ", text) == []
+
+
+TEXT = "It must not cost 5 EUR at https://a.example/b for `max_n` or Alice Miller."
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ("all", set(KINDS)), ("none", set()), ((), set()), ("numbers, urls", {"numbers", "urls"}), ("code", {"code"}),
+        (["all"], set(KINDS)), ({"names"}, {"names"}),
+    ],
+)  # fmt: skip
+def test_kinds_are_named_as_for_protect(given: Any, kinds: set[str]) -> None:
+    assert {fact.kind for fact in check_facts(TEXT, "", kinds=given).facts} == kinds
+
+
+@pytest.mark.parametrize("given", ["number", "", ",", ["nubers"], ["all", "code"], 5, None, [5], b"code"])
+def test_kinds_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match="kinds"):
+        check_facts(TEXT, "", kinds=given)
+
+
+def test_unknown_kinds_are_told_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="kinds wrong: no such kind") as error:
+        check_facts(TEXT, TEXT, kinds="wrong")
+    assert error.value.hint and all(kind in error.value.hint for kind in KINDS)
+
+
+@pytest.mark.parametrize(("original", "compressed", "named"), [(1, "2", "original"), ("1", None, "compressed")])
+def test_what_is_no_text_is_named(original: Any, compressed: Any, named: str) -> None:
+    with pytest.raises(UsageError, match=f"^{named}: text is needed"):
+        check_facts(original, compressed)
+
+
+def test_patterns_are_compiled_ones() -> None:
+    with pytest.raises(UsageError, match=r"^patterns: "):
+        check_facts(TEXT, TEXT, patterns=["A.*"])  # type: ignore[list-item]

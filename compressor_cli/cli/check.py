@@ -44,7 +44,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Which facts of ORIGINAL are kept, changed or lost in COMPRESSED, whoever made it."""
-    from compressor_cli.engines.options import Options, kinds_of
+    from compressor_cli.core.facts.kinds import kinds_of
+    from compressor_cli.engines.options import Options
 
     options = Options(
         protect=kinds_of("all" if kinds is None else kinds, "--kinds") or "none", protect_pattern=protect_pattern or ()

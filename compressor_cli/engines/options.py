@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from compressor_cli.core.domains import DOMAINS
-from compressor_cli.core.facts import KINDS
+from compressor_cli.core.facts.kinds import KINDS, kinds_of
 from compressor_cli.core.tokens import DEFAULT_TOKENIZER
 from compressor_cli.engines.code import LEVELS
 from compressor_cli.engines.patterns import UserPattern
@@ -118,21 +118,6 @@ class Options:
     def pins(self) -> tuple[str, ...]:
         """The flags that were given of those that keep the ends of a text."""
         return tuple(_flag(name) for name in ("keep_first", "keep_last", "stable_prefix") if getattr(self, name))
-
-
-def kinds_of(given: str | Collection[str], flag: str) -> tuple[str, ...]:
-    """The kinds of facts that a flag names, in the order of `KINDS`."""
-    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
-    if not names:
-        raise UsageError(f"{flag} is empty", hint=f"{', '.join(KINDS)}, all or none")
-    if names in (["all"], ["none"]):
-        return KINDS if names == ["all"] else ()
-    for name in names:
-        if name in ("all", "none"):
-            raise UsageError(f"{flag} {name} goes with no other kind")
-        if name not in KINDS:
-            raise UsageError(f"{flag} {name}: no such kind of fact", hint=f"{', '.join(KINDS)}, all or none")
-    return tuple(kind for kind in KINDS if kind in names)
 
 
 def _flag(name: str) -> str:
