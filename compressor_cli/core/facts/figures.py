@@ -16,6 +16,8 @@ _NO_DIGIT = re.compile(r"[^\d.]")
 _DIGIT = re.compile(r"\d+")
 _POWER = re.compile(r"[eE]([-−+]?\d{1,3})(?!\w)| ?[×x·*] ?10(?:\^|\*\*)?([-−⁻]?[\d⁰¹²³⁴-⁹]{1,3})(?![\w.])")
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
+_SUPERSCRIPTS = frozenset("⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_EXPONENT = re.compile(r"(?:\^\{?([-−]?\d{1,3})\}?|(⁻?[⁰¹²³⁴-⁹]{1,3}))(?!\w)")
 _SUFFIX = re.compile(r"(st|nd|rd|th)c?(?!\w)|(s)(?!\w)", re.I)
 _COUNTED = re.compile(r"[a-z]{1,5}(?!\w)")  # 1000bp, 40ppl
 _LONG_SCALES = "|".join(sorted((word for word in SCALES if len(word) > 1), key=len, reverse=True))
@@ -43,6 +45,7 @@ _VERSION_BEFORE = re.compile(r"(?:\b(?:version|release|ver\.?|v\.?)|[a-z] ?[A-Z]
 _VERSION_END = re.compile(r"(?:\.x|[-.]?(?:alpha|beta|rc|dev|post|pre)[-.]?\d*)(?!\w)")
 
 
+_LONGEST_POWER = 25  # digits
 PLAIN = (Decimal(1), None)  # the mark of a number without scale and unit
 
 
@@ -77,6 +80,8 @@ def _figure(text: str, start: int, end: int) -> Found | None:
     if after and after in "eE×x·* " and (power := _POWER.match(text, end)):
         exponent = int((power[1] or power[2]).translate(_SUPERSCRIPT))
         return _measure(text, start, power.end(), number.scaleb(exponent))
+    if (after == "^" or after in _SUPERSCRIPTS) and (power := _EXPONENT.match(text, end)):
+        return _power(text, start, power, said)
     if after.isalpha() and (suffix := _SUFFIX.match(text, end)):
         return _ordinal_or_decade(text, start, suffix, int(number))
     if (after and after in ".-abrdp" and _VERSION_END.match(text, end)) or (
@@ -92,6 +97,16 @@ def _figure(text: str, start: int, end: int) -> Found | None:
     if found and found.mark == PLAIN and "." in raw:
         return found._replace(also=(*found.also, ("version", raw)))
     return found
+
+
+def _power(text: str, start: int, exponent: re.Match[str], base: str) -> Found | None:
+    """10^6 and 2⁵; what is too long to be a quantity is compared as text."""
+    end, n = exponent.end(), int((exponent[1] or exponent[2]).translate(_SUPERSCRIPT))
+    if base == "10":
+        return _measure(text, start, end, Decimal(1).scaleb(n))
+    if 0 <= n * len(base) <= _LONGEST_POWER and base.isdigit():
+        return _measure(text, start, end, Decimal(int(base) ** n))
+    return Found("number", start, end, ((start, end),), ("text", f"{base}^{n}"))
 
 
 def _dated(text: str, start: int, end: int, after: str) -> Found | None:
