@@ -44,12 +44,34 @@ The table holds 10^6 rows. => Table holds 10 6 rows.
 The table holds 10^6 rows. => Table holds 10^5 rows.
 All but two members agreed. => Two members agreed.
 The duty follows from § 12 of the act. => Duty: 12 of act.
+The liquid is non-flammable in air. => Liquid flammable in air.
+Smoking is dis-allowed in here. => Smoking is allowed in here.
+The bridge is far from safe in winter. => Bridge safe in winter.
+The field is optional in this form. => Field mandatory in form.
+Not all users agree with it. => No users agree with it.
+if a != b: return a => if a == b: return a
+if (!ready) return 0; => if (ready) return 0;
+if (a <= b) return 0; => if (a < b) return 0;
+if (a && b) return 0; => if (a || b) return 0;
+total += step; => total -= step;
+The loop ends when `i` >= `size` again. => Loop ends when `i` < `size` again.
 Pi is 3.14159265358979323846 or so. => Pi is 3.14159265358979323847.
 """
 KEPT = """
 Order 12,345,678,901,234,567,890,123,456,789 has shipped. => Order 12345678901234567890123456789 shipped.
 A third of an hour passed. => 20 min passed.
 It runs at 36 km/h. => Runs at 10 m/s.
+The liquid is non-flammable in air. => Liquid not flammable in air.
+The liquid is non-flammable in air. => Liquid nonflammable in air.
+The bridge is far from safe in winter. => Bridge not safe in winter.
+The house is far from the sea. => House far from sea.
+The field is optional in this form. => Field not mandatory in form.
+Not all users agree with it. => Not all agree.
+Not every user agrees with it. => Not all users agree with it.
+if a !== b: return a => if a != b: return a
+x = p if a == 1 else q => x = q if a != 1 else p
+if (!ready) return 0; => if (not ready) return 0
+Press the key !now and read <b>on</b>. => Press key !now, read on.
 The call starts at 15:00 UTC today. => Call 15:00 (UTC) today.
 The call starts at 15:00 GMT today. => Call 15:00 UTC today.
 All times are UTC; it starts at 15:00 UTC. => Times UTC: starts 15:00.

@@ -18,6 +18,7 @@ from compressor_cli.core.facts.cues import Cue, cues, governs
 from compressor_cli.core.facts.kinds import KINDS, kinds_of
 from compressor_cli.core.facts.names import names
 from compressor_cli.core.facts.numbers import numbers
+from compressor_cli.core.facts.operators import operators_changed
 from compressor_cli.core.facts.sides import KEPT, LOST, Side
 from compressor_cli.core.facts.tokens import Found, split
 from compressor_cli.errors import UsageError
@@ -107,9 +108,11 @@ def _compared(original: str, compressed: str, kinds: Collection[str]) -> list[Fa
         kind, start, end = _cue_type(cue), *_cue_span(cue)
         facts.append(FactStatus("negation", kind, original[start:end], start, end, *outcome))
     opposites = opposed(one, other) if "negation" in kinds else ()
-    for kind, words in (("negation", turned), ("opposite", opposites)):
-        for start, end, there in words:
-            facts.append(FactStatus("negation", kind, original[start:end], start, end, "changed", there))
+    operators = operators_changed(one, other) if "code" in kinds else ()
+    turns = (("negation", "negation", turned), ("negation", "opposite", opposites), ("code", "operator", operators))
+    for kind, type_, places in turns:
+        for start, end, there in places:
+            facts.append(FactStatus(kind, type_, original[start:end], start, end, "changed", there))
     return facts
 
 
