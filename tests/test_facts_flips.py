@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_facts_pairs import not_kept, pairs
 
-from compressor_cli.core.facts import KINDS, check_facts
+from compressor_cli.core.facts import KINDS, check_facts, find_facts
 from compressor_cli.errors import UsageError
 
 CHANGED = """
@@ -45,6 +45,11 @@ The table holds 10^6 rows. => Table holds 10^5 rows.
 All but two members agreed. => Two members agreed.
 The duty follows from § 12 of the act. => Duty: 12 of act.
 The liquid is non-flammable in air. => Liquid flammable in air.
+The room is 2x3 m in size. => Room 2x4 m.
+The image is 1920x1080 in size. => Image 1920x1200.
+Take the pill twice a day. => Take pill 3x/day.
+The fee is Rs. 500 for each. => Fee Rs. 600 each.
+The fee is Rs. 500 for each. => Fee $500 each.
 Smoking is dis-allowed in here. => Smoking is allowed in here.
 The bridge is far from safe in winter. => Bridge safe in winter.
 The field is optional in this form. => Field mandatory in form.
@@ -61,6 +66,14 @@ KEPT = """
 Order 12,345,678,901,234,567,890,123,456,789 has shipped. => Order 12345678901234567890123456789 shipped.
 A third of an hour passed. => 20 min passed.
 It runs at 36 km/h. => Runs at 10 m/s.
+The room is 2 × 3 m in size. => Room 2x3 m.
+The room is 2x3 m in size. => Room 2 × 3 m.
+The room is 2 by 3 metres in size. => Room 2x3 m.
+The image is 1920 by 1080 pixels. => Image 1920x1080 px.
+Take the pill twice a day. => Take pill 2x/day.
+Take the pill twice a day. => Take pill 2×/day.
+The fee is Rs. 500 for each. => Fee ₹500 each.
+The fee is 500 rupees for each. => Fee Rs 500 each.
 The liquid is non-flammable in air. => Liquid not flammable in air.
 The liquid is non-flammable in air. => Liquid nonflammable in air.
 The bridge is far from safe in winter. => Bridge not safe in winter.
@@ -86,6 +99,7 @@ The error is ±5 mm. => Error +/-5 mm.
 The table holds 10^6 rows. => Table holds 10⁶ rows.
 The table holds 10^6 rows. => Table holds 1 million rows.
 The table holds 2^10 rows. => Table holds 1024 rows.
+It was founded in 1920² by monks. => Founded 1920 by monks.
 All but two members agreed. => All except 2 members agreed.
 The duty follows from § 12 of the act. => Duty from Sec. 12 of act.
 The register 0x1F4A is read first. => Register 0x1f4a read first.
@@ -146,3 +160,8 @@ def test_what_is_no_text_is_named(original: Any, compressed: Any, named: str) ->
 def test_patterns_are_compiled_ones() -> None:
     with pytest.raises(UsageError, match=r"^patterns: "):
         check_facts(TEXT, TEXT, patterns=["A.*"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\ud83d\ude00 at the sea", "b": "caf\u00e9 \u00e0 la"}', r"caf\u00e9\u00e8"])
+def test_escapes_of_json_are_no_paths(text: str) -> None:
+    assert [fact.text for fact in find_facts(text, ["urls"])] == []

@@ -152,7 +152,7 @@ GBP 0.01 pence penny p
 JPY 1 ¥ JPY yen
 CNY 1 CNY RMB yuan
 CHF 1 CHF franc francs swiss_franc swiss_francs
-INR 1 ₹ INR rupee rupees
+INR 1 ₹ INR Rs Rs. rupee rupees
 KRW 1 ₩ KRW
 RUB 1 ₽ RUB rouble roubles ruble rubles
 CAD 1 C$ CAD canadian_dollar canadian_dollars
