@@ -43,6 +43,7 @@ Increase the share to 10% now. => Increase share by 10% now.
 The table holds 10^6 rows. => Table holds 10 6 rows.
 The table holds 10^6 rows. => Table holds 10^5 rows.
 All but two members agreed. => Two members agreed.
+All but two members agreed. => But two members agreed.
 The duty follows from § 12 of the act. => Duty: 12 of act.
 The liquid is non-flammable in air. => Liquid flammable in air.
 The room is 2x3 m in size. => Room 2x4 m.

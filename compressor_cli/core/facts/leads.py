@@ -17,7 +17,9 @@ _NEEDED = {  # what must lead the number in the other text too
     "about": re.compile(rf"[~≈±]|\+/-|\b(?:{'|'.join(_ABOUT)})\b|\?"),
     "either": re.compile(r"±|\+/[-−–]|\+-|\bplus or minus\b|\bmargin\b|\bwithin\b"),
     "section": re.compile(r"§|\b(?:sections?|secs?|articles?|arts?|paragraphs?|paras?|clauses?|s)\b"),
-    "all but": re.compile(r"\b(?:but|except|excepting|excluding|excl|save|minus|without|not|all)\b"),
+    "all but": re.compile(
+        r"\b(?:(?:all|every\w*|any\w*) but|except|excepting|excluding|excl|save|minus|without|not)\b"
+    ),
 }
 _NEAR = 24  # characters
 _WORD_BEFORE = re.compile(r"(\w+) $")

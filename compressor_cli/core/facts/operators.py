@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from compressor_cli.core.facts.check_polarity import Turned
-from compressor_cli.core.facts.sides import Side
+from compressor_cli.core.facts.sides import ENOUGH, Side
 
 _OPERATOR = re.compile(r"[!=]==?|[<>+*/|-]=|&&|\|\||[<>≤≥≠](?![<>])")
 _LEFT, _RIGHT = re.compile(r"([\w$]+)[)\]\"'`]{0,4} ?$"), re.compile(r" ?[(\[\"'`!-]{0,3}([\w$]+)")
 _SAME = {"===": "==", "!==": "!=", "≠": "!=", "≤": "<=", "≥": ">="}
-_NOT = re.compile(r"!(?=[A-Za-z_$])")
+_NOT = re.compile(r"!(?=[A-Za-z_])")
 _BEFORE_NOT = re.compile(r"(?:^|[(&|=,;{?:]|\b(?:return|if|while|and|or|when))\s?$")
 _REACH = 40  # characters
 _BEHIND = 3  # words
@@ -26,11 +26,14 @@ def operators_changed(one: Side, other: Side) -> Iterator[Turned]:
         (start, end), (start_there, end_there) = next(iter(here.values())), next(iter(there.values()))
         if here.keys().isdisjoint(there) and _behind(one, end) == _behind(other, end_there):
             yield Turned(start, end, other.words.text[start_there:end_there])
-    for (before, name), (start, end) in _denied(one.words.text).items():
-        bare = re.compile(rf"{re.escape(before)}\s?{re.escape(name)}(?!\w)")
-        match = None if f"!{name}" in other.words.text else bare.search(other.words.text)
-        if match and _behind(one, end) == _behind(other, match.end()):
-            yield Turned(start, end, match.group())
+    for (before, name), (start, end) in _denied(one).items():
+        said = other.at.get(name, ())[:ENOUGH]
+        left = [other.words.text[max(0, other.words.starts[k] - _REACH) : other.words.starts[k]].rstrip() for k in said]
+        if not any(text.endswith("!") for text in left):
+            bare = (k for k, text in zip(said, left, strict=True) if text.endswith(before))
+            k = next((k for k in bare if _behind(one, end) == _behind(other, other.words.ends[k])), None)
+            if k is not None:
+                yield Turned(start, end, other.words.raw(k))
 
 
 def _behind(side: Side, end: int) -> list[str]:
@@ -51,12 +54,13 @@ def _operators(text: str) -> dict[_Operands, dict[str, tuple[int, int]]]:
     return found
 
 
-def _denied(text: str) -> dict[_Operands, tuple[int, int]]:
+def _denied(side: Side) -> dict[_Operands, tuple[int, int]]:
     """What is denied by an exclamation mark, and what stands before that."""
     found: dict[_Operands, tuple[int, int]] = {}
+    text, words = side.words.text, side.words
     for match in _NOT.finditer(text):
         before = _BEFORE_NOT.search(text, max(0, match.start() - _REACH), match.start())
-        name = _RIGHT.match(text, match.end())
-        if before and name and before.group().strip():
-            found.setdefault((before.group().strip(), name[1]), (match.start(), name.end()))
+        if before and before.group().strip():
+            k = words.at(match.end())
+            found.setdefault((before.group().strip(), words.words[k]), (match.start(), words.ends[k]))
     return found
