@@ -36,7 +36,8 @@ class Options:
     """The keywords of `compress`. Raises UsageError for values that make no sense, alone or together.
 
     `keep_first` and `keep_last` are of turns for a chat, of lines for code, of sentences for any other text. `filename`
-    helps to tell code.
+    helps to tell code. Kinds that `protect` names are protected where the default, None, gives way: in comments at a
+    level that was asked for, and in times of folded log lines.
     """
 
     rate: float | None = None
@@ -47,7 +48,7 @@ class Options:
     model: str | Path | None = None
     level: str | None = None
     query: str | None = None
-    protect: str | Collection[str] = PROTECTED
+    protect: str | Collection[str] | None = None
     protect_pattern: str | Collection[str] = ()
     allow_loss: bool = False
     omission_marker: bool = False
@@ -107,7 +108,7 @@ class Options:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of facts that are protected."""
-        return kinds_of(self.protect, "--protect")
+        return kinds_of(PROTECTED if self.protect is None else self.protect, "--protect")
 
     @cached_property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
