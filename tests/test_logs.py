@@ -448,7 +448,7 @@ def test_a_stamp_that_a_pattern_names_stays(asked: dict[str, float]) -> None:
 def test_times_that_were_told_to_survive_do(protect: str) -> None:
     for asked in ({}, {"rate": 0.3}, {"max_tokens": 60}):
         try:
-            receipt = compress(STAMPED, protect=protect, **asked)  # type: ignore[arg-type]
+            receipt = compress(STAMPED, protect=protect, **asked)
         except BudgetTooSmallError as exc:
             receipt = compress(STAMPED, protect=protect, max_tokens=exc.tokens_needed)
             assert receipt.tokens_out < receipt.tokens_in

@@ -12,7 +12,7 @@ from compressor_cli.core.domains import Domain
 from compressor_cli.core.facts import check_facts
 from compressor_cli.core.tokens import TokenCounter, token_counter
 from compressor_cli.engines.chat import compress_chat
-from compressor_cli.engines.chat_read import Kept
+from compressor_cli.engines.chat_read import Kept, is_chat
 from compressor_cli.engines.dispatch import domain_of, treat
 from compressor_cli.engines.expand import text_map
 from compressor_cli.engines.guard import lost_as_told
@@ -75,6 +75,9 @@ def compress(
     if not isinstance(with_map, bool):
         raise UsageError(f"with_map: True or False is needed, this is {with_map!r:.60}")
     receipt = _receipt(text, options, token_counter(tokenizer), began)
+    if receipt.domain == "json" and is_chat(text):
+        told = "this is a chat: with --chat its contents are compressed"
+        receipt = replace(receipt, warnings=(*receipt.warnings, told))
     if options.level and not _has_code(receipt):
         receipt = replace(receipt, warnings=(*receipt.warnings, f"no code in it: --level {level} makes no difference"))
     return replace(receipt, map=text_map(text, receipt.compressed)) if with_map else receipt
