@@ -261,3 +261,14 @@ def test_the_verbatim_part_alone_may_be_the_result() -> None:
     assert caught.value.tokens_needed <= prefix + 1
     receipt = compress(TEXT, keep_first=1, max_tokens=caught.value.tokens_needed, protect="none")
     assert receipt.compressed.strip() == SENTENCES[0]
+
+
+def test_the_smallest_result_has_its_mark_within_the_budget() -> None:
+    text = "They could not reach the database at host four. So it was. And they went home."
+    for most in range(1, 6):
+        try:
+            receipt = compress(text, max_tokens=most, omission_marker=True, allow_loss=True)
+        except BudgetTooSmallError as exc:
+            assert exc.tokens_needed > most
+        else:
+            assert receipt.tokens_out <= most

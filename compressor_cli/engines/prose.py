@@ -141,7 +141,7 @@ def _keeper(
 def _least(chooser: Chooser, allowed: _Allowed, warnings: list[str]) -> Bools | None:
     """Something, where the choice is nothing; None where a rate that nobody gave leaves the text as it is."""
     negated = bool(chooser.worth.negated)
-    smallest, needed = _smallest(chooser.document, chooser.count)
+    smallest, needed = _smallest(chooser)
     if not allowed.given and (negated or needed > allowed.tokens):
         return None
     if needed > allowed.tokens:
@@ -168,14 +168,15 @@ def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
     return BudgetTooSmallError("what must stay as it is takes {needed} tokens, the budget is {budget}", needed, budget)
 
 
-def _smallest(document: Document, count: Callable[[str], int]) -> tuple[Bools, int]:
+def _smallest(chooser: Chooser) -> tuple[Bools, int]:
     """One unit and the tokens it takes alone, the fewest among those that promise to be short."""
+    document, count = chooser.document, chooser.count
     order = np.argsort(unit_costs(document.units, count), kind="stable")[:_SHORTEST]
     sizes: list[tuple[int, int]] = []
     for i in order.tolist():
         one = np.zeros(len(document.units), dtype=bool)
         one[i] = True
-        sizes.append((count(render(document, one.tolist())), i))
+        sizes.append((count(chooser.rendered(one)), i))
     needed, best = min(sizes)
     only = np.zeros(len(document.units), dtype=bool)
     only[best] = True
