@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reporting import heading, print_heading, print_table
+from reporting import add_json, heading, print_heading, print_table, write_figures
 
 from compressor_cli import compress
 from compressor_cli.core import metrics
@@ -327,7 +327,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.7, 0.5, 0.33])
     parser.add_argument("--model", help="a run of scc train --backend extractive; default: embedded")
     parser.add_argument("--tokenizer", default="o200k_base")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+    add_json(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     args = parser.parse_args(argv)
@@ -348,8 +348,7 @@ def main() -> None:
 
         parts = [(args.xquad, query_survival.xquad_part), (args.qmsum, query_survival.qmsum_part)]
     tables = [table for path, part in parts if path is not None for table in part(args, count)]
-    if args.json:
-        args.json.write_text(json.dumps({**head, "tables": tables}, indent=1) + "\n", encoding="utf-8")
+    write_figures(args.json, head, tables=tables)
 
 
 if __name__ == "__main__":

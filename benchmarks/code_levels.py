@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reporting import heading, physical_cores, print_heading, print_table
+from reporting import add_json, heading, physical_cores, print_heading, print_table, write_figures
 
 from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.code import LEVELS, compress_code
@@ -170,7 +170,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     help_files = "a folder of Python files; default: the standard library of this Python"
     parser.add_argument("--stdlib", type=Path, nargs="?", const=standard, metavar="FOLDER", help=help_files)
     parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+    add_json(parser)
     args = parser.parse_args(argv)
     if args.humaneval is None and args.stdlib is None:
         parser.error("name --humaneval, --stdlib or both")
@@ -190,8 +190,7 @@ def main() -> None:
             megabytes = sum(len(program.source.encode()) for program in programs) / 1e6
             print_table(f"{name}: {len(programs):,} programs, {megabytes:.1f} MB", _COLUMNS, [row(o) for o in outcomes])
             tables.append({"set": name, "systems": [asdict(outcome) for outcome in outcomes]})
-    if args.json:
-        args.json.write_text(json.dumps({**head, "tables": tables}, indent=1) + "\n", encoding="utf-8")
+    write_figures(args.json, head, tables=tables)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from statistics import mean, median
 from typing import Any
 
 import zstandard
-from reporting import heading, print_heading, print_table
+from reporting import add_json, heading, print_heading, print_table, write_figures
 
 from compressor_cli import Receipt, compress
 from compressor_cli.core.maps import apply_map, make_map
@@ -163,7 +163,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--repeats", type=int, default=3, help="maps made of each text, of which the median time counts"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+    add_json(parser)
     return parser.parse_args(argv)
 
 
@@ -176,9 +176,7 @@ def main() -> None:
     print(f"{len(texts)} texts above {SMALLEST:,} bytes, {len(texts) - len(outcomes)} of them left as they are")
     print_groups(outcomes)
     print_bar(outcomes)
-    if args.json:
-        figures = {**head, "outcomes": [asdict(outcome) for outcome in outcomes]}
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(args.json, head, outcomes=[asdict(outcome) for outcome in outcomes])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Any
 from compressor_cli.core import figures
 from compressor_cli.core.figures import physical_cores
 
-__all__ = ["heading", "physical_cores", "print_heading", "print_table"]
+__all__ = ["add_json", "heading", "physical_cores", "print_heading", "print_table", "write_figures"]
 
 
 def heading(folder: Path) -> dict[str, Any]:
@@ -24,3 +26,12 @@ def print_heading(head: dict[str, Any]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print("", title, *figures.table_lines(columns, rows), sep="\n")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+
+
+def write_figures(out: Path | None, head: dict[str, Any], **figures: Any) -> None:
+    if out:
+        out.write_text(json.dumps({**head, **figures}, indent=1) + "\n", encoding="utf-8")

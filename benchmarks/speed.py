@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from reporting import heading, physical_cores, print_heading, print_table
+from reporting import add_json, heading, physical_cores, print_heading, print_table, write_figures
 
 from compressor_cli import compress
 from compressor_cli.core.tokens import token_counter
@@ -271,7 +271,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text", type=Path, help="take texts from this file; default: configs/samples")
     parser.add_argument("--repeats", type=int, default=15, help="rounds of each measurement")
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, *AGAINST_MBERT), default=[*PARTS, *AGAINST_MBERT])
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+    add_json(parser)
     return parser.parse_args(argv)
 
 
@@ -283,9 +283,7 @@ def main() -> None:
     context = Context(read_source(args.text), args.repeats, token_counter().count)
     measures = list(run_parts(args.parts, context))
     print_measures(measures)
-    if args.json:
-        rows = [{**asdict(measure), "met": measure.met} for measure in measures]
-        args.json.write_text(json.dumps({**head, "measures": rows}, indent=1) + "\n", encoding="utf-8")
+    write_figures(args.json, head, measures=[{**asdict(measure), "met": measure.met} for measure in measures])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toon_format
-from reporting import heading, print_heading, print_table
+from reporting import add_json, heading, print_heading, print_table, write_figures
 
 from compressor_cli.core.tokens import DEFAULT_TOKENIZER, token_counter
 from compressor_cli.engines.delimited import delimiter_of
@@ -263,7 +263,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=400, help="rows of each document that is made up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizer", default=DEFAULT_TOKENIZER)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here as well")
+    add_json(parser)
     return parser.parse_args(argv)
 
 
@@ -292,9 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not figures:
         return 1
     print_figures(figures)
-    if arguments.json:
-        rows = [asdict(found) for found in figures]
-        arguments.json.write_text(json.dumps({**head, "figures": rows}, indent=2) + "\n", encoding="utf-8")
+    write_figures(arguments.json, head, figures=[asdict(found) for found in figures])
     return 0 if all(found.equal for found in figures) else 1
 
 

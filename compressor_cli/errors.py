@@ -113,8 +113,14 @@ class GateError(SccError):
 
 
 class BudgetTooSmallError(GateError):
-    """`tokens_needed` is the smallest budget that could be met."""
+    """`tokens_needed` is a budget that can be met. `template` is the message with {needed} and {budget}: where a part
+    was too large, the caller who knows the whole says these again with `of`."""
 
-    def __init__(self, message: str, tokens_needed: int, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.tokens_needed = tokens_needed
+    def __init__(
+        self, template: str, tokens_needed: int, budget: int | None = None, *, hint: str | None = None
+    ) -> None:
+        super().__init__(template.replace("{needed}", str(tokens_needed)).replace("{budget}", str(budget)), hint=hint)
+        self.template, self.tokens_needed, self.budget = template, tokens_needed, budget
+
+    def of(self, tokens_needed: int, budget: int | None) -> BudgetTooSmallError:
+        return BudgetTooSmallError(self.template, tokens_needed, budget, hint=self.hint)

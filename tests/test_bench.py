@@ -332,3 +332,12 @@ def test_an_interrupt_leaves_no_half_file(work: Path, processes: list[subprocess
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
     assert list(work.glob("*rows*")) == list(work.glob(".rows*")) == []
+
+
+def test_a_table_that_gains_nothing_is_no_prose(work: Path) -> None:
+    (work / "towns.csv").write_text("name;town\nAda;Brimley\nBob;Ely\n")
+    (work / "one.csv").write_text("a,b\n1,x\n")
+    (work / "note.md").write_text(FILLER)
+    summary = bench(BenchSettings(), [work], tokenizer="o200k_base")
+    assert {table.group: table.given for table in summary.tables} == {"prose": 1, "json": 1}
+    assert summary.left_out == {"csv that scc leaves as it is": 1}

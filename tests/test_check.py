@@ -98,3 +98,22 @@ def test_wrong_calls(arguments: list[str], message: str, pair: Path, scc: Scc) -
     run = scc("check", *arguments, stdin="")
     assert run.exit_code == 2
     assert message in run.stderr
+
+
+def test_a_gate_that_is_not_met_comes_before_rows_that_are_no_pairs(work: Path, scc: Scc) -> None:
+    pairs = json.dumps({"original": ORIGINAL, "compressed": WRONG}) + "\nno json\n"
+    (work / "pairs.jsonl").write_text(pairs)
+    run = scc("check", "--input", "pairs.jsonl", "--min-fidelity", "0.9", "--output", "report.jsonl")
+    assert run.exit_code == 100
+    assert "is below --min-fidelity 0.9; 1 of 2 rows could not be checked" in run.stderr
+    assert json.loads((work / "report.jsonl").read_text().splitlines()[1])["id"] == "line 2"
+    assert scc("check", "--input", "pairs.jsonl").exit_code == 3
+
+
+@pytest.mark.parametrize(("rows", "code"), [("", 0), ("no json\n", 3)])
+def test_no_row_has_no_fidelity(rows: str, code: int, work: Path, scc: Scc) -> None:
+    (work / "pairs.jsonl").write_text(rows)
+    run = scc("check", "--input", "pairs.jsonl")
+    assert run.exit_code == code and "fidelity -" in run.stdout
+    gate = scc("check", "--input", "pairs.jsonl", "--min-fidelity", "0.5")
+    assert gate.exit_code == 100 and "no row was checked" in gate.stderr

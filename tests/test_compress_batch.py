@@ -110,7 +110,7 @@ def test_a_bad_row_is_recorded_and_the_rest_is_done(line: str, message: str, wor
     assert ["error" in row for row in rows] == [False, True, False]
     assert message in rows[1]["error"]
     assert list(rows[1]) == ["id", "key", "error"]
-    assert rows[1]["id"] == ("b" if '"b"' in line else 2)
+    assert rows[1]["id"] == ("b" if '"b"' in line else "line 2")
 
 
 def test_a_row_that_is_not_utf_8(work: Path, scc: Scc) -> None:

@@ -105,7 +105,7 @@ def start(*args: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "stderr"), [(signal.SIGTERM, 143, b""), (signal.SIGINT, 130, b"interrupted\n")]
+    ("number", "code", "stderr"), [(signal.SIGTERM, 143, b"terminated\n"), (signal.SIGINT, 130, b"interrupted\n")]
 )
 def test_signals(number: int, code: int, stderr: bytes, work: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     # A FIFO tells when the command is reading: opening the writing end waits for the reader.

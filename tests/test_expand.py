@@ -147,3 +147,18 @@ def test_the_receipt_file(work: Path, scc: Scc) -> None:
     found = json.loads((work / "r.json").read_text())
     assert found["compressed"] == (work / "o.txt").read_bytes().decode()
     assert {fact["status"] for fact in found["facts"]} <= {"kept", "changed", "lost"}
+
+
+@pytest.mark.parametrize("given", [5, None, b"text"])
+def test_what_is_no_text_is_refused(given: object) -> None:
+    with pytest.raises(UsageError, match="text or a receipt is needed"):
+        expand(given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="bytes are needed"):
+        expand("text", map=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800 and so on the bridge was closed to all. " * 3, "# \ud800\nimport os\n", "a,b\n\ud800,2\n3,4\n"]
+)
+def test_half_a_character_comes_back(text: str) -> None:
+    assert expand(compress(text, with_map=True)) == text

@@ -427,3 +427,40 @@ def test_of_a_log_errors_stay_before_what_went_well() -> None:
     kept = compress(log, rate=0.25, protect="none").compressed
     assert kept.count("ERROR") == 5
     assert kept.count("INFO") < kept.count("WARN")
+
+
+STAMPED = "\n".join(
+    f"2024-05-01 10:{n // 60:02}:{n % 60:02} ERROR could not reach the db at host 4, giving up for now"
+    for n in range(0, 900, 7)
+)
+
+
+@pytest.mark.parametrize("asked", [{}, {"rate": 0.1}, {"rate": 0.05}, {"max_tokens": 300}])
+def test_a_stamp_that_a_pattern_names_stays(asked: dict[str, float]) -> None:
+    receipt = compress(STAMPED, protect_pattern="10:03:30", **asked)  # type: ignore[arg-type]
+    assert "10:03:30" in receipt.compressed
+    dated = compress(STAMPED, protect_pattern="2024-05-01 10:03:30", **asked)  # type: ignore[arg-type]
+    assert "2024-05-01 10:03:30" in dated.compressed
+    assert dated.tokens_out < 0.5 * dated.tokens_in
+
+
+@pytest.mark.parametrize("protect", ["all", "numbers"])
+def test_times_that_were_told_to_survive_do(protect: str) -> None:
+    for asked in ({}, {"rate": 0.3}, {"max_tokens": 60}):
+        try:
+            receipt = compress(STAMPED, protect=protect, **asked)
+        except BudgetTooSmallError as exc:
+            receipt = compress(STAMPED, protect=protect, max_tokens=exc.tokens_needed)
+            assert receipt.tokens_out < receipt.tokens_in
+        assert [f.text for f in receipt.facts if f.status != "kept" and f.kind == "numbers"] == []
+
+
+def test_times_go_by_default_and_with_loss_allowed() -> None:
+    for asked in ({}, {"protect": "all", "allow_loss": True}):
+        assert compress(STAMPED, max_tokens=80, **asked).tokens_out <= 80  # type: ignore[arg-type]
+
+
+def test_of_log_lines_it_is_no_line_that_fits() -> None:
+    lines = "\n".join(f"2024-05-01 10:00:0{n} INFO the {word} came in" for n, word in enumerate("abcdef"))
+    with pytest.raises(BudgetTooSmallError, match="no line fits"):
+        compress(lines, max_tokens=2, protect="none")

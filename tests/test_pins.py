@@ -177,3 +177,98 @@ def test_marks_stand_where_sentences_went(samples: Path) -> None:
 
 def test_no_mark_where_nothing_went() -> None:
     assert OMISSION not in compress(TEXT, rate=0.9, omission_marker=True).compressed
+
+
+DOCUMENT = (
+    "It takes at most 12 minutes in our long and pleasant experience of the harbour.\n\n"
+    "```python\nx = 1  # one\n```\n\n"
+    "The ferry must not leave before 7:30 on Sundays, as the clerk said, and nobody else said more than that.\n"
+)
+
+
+@pytest.mark.parametrize("pins", [{"stable_prefix": n} for n in range(1, 45)] + [{"keep_last": 1}, {"keep_first": 1}])
+@pytest.mark.parametrize("most", [None, 36, 40])
+def test_no_fact_is_cut_by_a_pin_and_no_block_is_glued(pins: dict[str, int], most: int | None) -> None:
+    try:
+        receipt = compress(DOCUMENT, max_tokens=most, **pins)  # type: ignore[arg-type]
+    except BudgetTooSmallError as exc:
+        receipt = compress(DOCUMENT, max_tokens=exc.tokens_needed, **pins)  # type: ignore[arg-type]
+    assert [fact.text for fact in receipt.facts if fact.status != "kept" and fact.kind != "names"] == []
+    assert [line for line in receipt.compressed.splitlines() if "```" in line] == ["```python", "```"]
+
+
+def test_a_tail_that_begins_in_a_fact_takes_all_of_it() -> None:
+    text = "Seven ships came in. Nobody of the crew of no. 12 was hurt. " + TEXT
+    receipt = compress(text, keep_last=5, protect_pattern=["hurt. The council"])
+    assert "hurt. The council" in receipt.compressed
+
+
+SNIPPET = (
+    "line'''\n        return f\"{a}\" + s\n\n    @property\n    def p(self): return self.x\n\n"
+    "    def q(self):\n        # sums\n        return sum(self.y)  # all\n"
+)
+
+
+@pytest.mark.parametrize("prefix", range(1, 40, 3))
+def test_code_that_does_not_parse_loses_no_statement_behind_a_pin(prefix: int) -> None:
+    receipt = compress(SNIPPET, stable_prefix=prefix, domain="code")
+    assert receipt.compressed.split() == SNIPPET.split()
+    with pytest.raises(BudgetTooSmallError):
+        compress(SNIPPET, stable_prefix=prefix, domain="code", max_tokens=16)
+
+
+@given(
+    words=st.lists(
+        st.sampled_from("The a not must 12 of it. no £40 `x_y` bridge\n\n - ## ```\n on 3 March, who? Ada".split(" ")),
+        min_size=5,
+        max_size=60,
+    ),
+    pins=st.fixed_dictionaries(
+        {}, optional={name: st.integers(1, 12) for name in ("keep_first", "keep_last", "stable_prefix")}
+    ),
+    rate=st.floats(0.02, 0.6),
+    query=st.sampled_from([None, "Who has the bridge?"]),
+    marker=st.booleans(),
+    allow_loss=st.booleans(),
+)
+@settings(max_examples=150)
+def test_what_an_error_names_is_enough(
+    words: list[str],
+    pins: dict[str, int],
+    rate: float,
+    query: str | None,
+    marker: bool,
+    allow_loss: bool,
+) -> None:
+    text = " ".join(words) + " and so on."
+    most = max(int(rate * count(text)), 1)
+    asked = {"query": query, "omission_marker": marker, "allow_loss": allow_loss, "domain": "mixed", **pins}
+    try:
+        compress(text, max_tokens=most, **asked)  # type: ignore[arg-type]
+    except BudgetTooSmallError as exc:
+        assert exc.tokens_needed > most
+        assert f"budget is {most}" in str(exc) or f"budget of {most}" in str(exc)
+        assert str(exc.tokens_needed) in str(exc)
+        assert "--allow-loss" not in (exc.hint or "") or not allow_loss
+        receipt = compress(text, max_tokens=exc.tokens_needed, **asked)  # type: ignore[arg-type]
+        assert receipt.tokens_out <= exc.tokens_needed
+
+
+def test_the_verbatim_part_alone_may_be_the_result() -> None:
+    prefix = count(SENTENCES[0])
+    with pytest.raises(BudgetTooSmallError) as caught:
+        compress(TEXT, keep_first=1, max_tokens=prefix - 1, protect="none")
+    assert caught.value.tokens_needed <= prefix + 1
+    receipt = compress(TEXT, keep_first=1, max_tokens=caught.value.tokens_needed, protect="none")
+    assert receipt.compressed.strip() == SENTENCES[0]
+
+
+def test_the_smallest_result_has_its_mark_within_the_budget() -> None:
+    text = "They could not reach the database at host four. So it was. And they went home."
+    for most in range(1, 6):
+        try:
+            receipt = compress(text, max_tokens=most, omission_marker=True, allow_loss=True)
+        except BudgetTooSmallError as exc:
+            assert exc.tokens_needed > most
+        else:
+            assert receipt.tokens_out <= most

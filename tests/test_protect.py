@@ -127,3 +127,30 @@ def test_a_stamp_at_the_margin_is_a_fact_too() -> None:
 def test_senseless_protection(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compress(TEXT, **arguments)  # type: ignore[arg-type]
+
+
+PROGRAM = (
+    "import os\n\n\ndef size(path):\n    # at most 12 of them, says Ada Quill\n    # plainly the size\n"
+    "    return os.stat(path).st_size\n"
+)
+
+
+@pytest.mark.parametrize("level", ["comments", "compact", "outline"])
+@pytest.mark.parametrize("protect", ["all", "numbers", "names"])
+def test_comments_with_facts_of_kinds_that_were_named_stay_at_any_level(level: str, protect: str) -> None:
+    receipt = compress(PROGRAM, level=level, protect=protect, domain="code")
+    assert lost(PROGRAM, receipt.compressed, ",".join(KINDS) if protect == "all" else protect) == []
+    assert "# at most 12" in receipt.compressed
+    assert "plainly" not in receipt.compressed
+    assert "# at most 12" not in compress(PROGRAM, level=level, domain="code").compressed
+
+
+def test_with_loss_allowed_an_error_names_what_is_needed_then() -> None:
+    text = TEXT + "\n\n```text\n" + "fixed words " * 10 + "\n```\n"
+    with pytest.raises(BudgetTooSmallError) as strict:
+        compress(text, max_tokens=5)
+    with pytest.raises(BudgetTooSmallError) as loose:
+        compress(text, max_tokens=5, allow_loss=True)
+    assert loose.value.tokens_needed < strict.value.tokens_needed
+    assert "--allow-loss" not in (loose.value.hint or "")
+    assert compress(text, max_tokens=loose.value.tokens_needed, allow_loss=True).fidelity < 1

@@ -146,7 +146,7 @@ def _lines(summary: BenchSummary) -> Iterator[str]:
     estimate = "" if summary.exact else ", an estimate: its tokenizer is not public"
     head = [*heading_lines(summary.heading)]
     head += [
-        f"{summary.texts:,} texts, {summary.tokens:,} tokens of {summary.tokenizer}{estimate}; seed {summary.seed}"
+        f"{_texts(summary.texts)}, {summary.tokens:,} tokens of {summary.tokenizer}{estimate}; seed {summary.seed}"
     ]
     if summary.left_out:
         head += [f"left out: {told(summary.left_out)}"]

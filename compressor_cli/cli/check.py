@@ -44,7 +44,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Which facts of ORIGINAL are kept, changed or lost in COMPRESSED, whoever made it."""
-    from compressor_cli.engines.options import Options, kinds_of
+    from compressor_cli.core.facts.kinds import kinds_of
+    from compressor_cli.engines.options import Options
 
     options = Options(
         protect=kinds_of("all" if kinds is None else kinds, "--kinds") or "none", protect_pattern=protect_pattern or ()
@@ -132,15 +133,22 @@ def _check_rows(
         kinds = "".join(f"\n{kind}  {share:.3f}" for kind, share in summary.by_kind.items())
         typer.echo(
             f"{summary.asked} rows, {summary.checked} checked, {summary.failed} failed, {summary.facts} facts, "
-            f"fidelity {summary.fidelity:.3f}{worst}{below}{kinds}"
+            f"fidelity {'-' if summary.fidelity is None else f'{summary.fidelity:.3f}'}{worst}{below}{kinds}"
         )
-    if summary.failed:
-        told = "its row has" if output else "--output gives"
-        raise PartialError(f"{summary.failed} of {summary.asked} rows could not be checked", hint=f"{told} the `error`")
-    _tell_unmatched(options, summary.by_kind)
-    _gate(summary.fidelity, least)
+    if summary.checked:
+        _tell_unmatched(options, summary.by_kind)
+    failed = f"{summary.failed} of {summary.asked} rows could not be checked" if summary.failed else ""
+    hint = f"{'its row has' if output else '--output gives'} the `error`" if failed else None
+    _gate(summary.fidelity, least, failed, hint)
+    if failed:
+        raise PartialError(failed, hint=hint)
 
 
-def _gate(fidelity: float, least: float | None) -> None:
-    if least is not None and fidelity < least:
-        raise GateError(f"fidelity {fidelity:.4f} is below --min-fidelity {least}")
+def _gate(fidelity: float | None, least: float | None, failed: str = "", hint: str | None = None) -> None:
+    if least is None or (fidelity is not None and fidelity >= least):
+        return
+    if fidelity is None:
+        unmet = f"no row was checked: --min-fidelity {least} is not met"
+    else:
+        unmet = f"fidelity {fidelity:.4f} is below --min-fidelity {least}"
+    raise GateError("; ".join(filter(None, [unmet, failed])), hint=hint)

@@ -165,7 +165,10 @@ def _check_together(flags: dict[str, Any]) -> None:
         raise UsageError(
             "--map and --receipt go with one text", hint="a batch row has the receipt; one run a text for maps"
         )
-    if flags["stream"] and (several or beside):
+    if flags["stream"] and beside and not several:
+        name = "--map" if flags["map_file"] else "--receipt"
+        raise UsageError(f"{name} needs the whole text and does not go with --stream")
+    if flags["stream"] and several:
         raise UsageError("--stream goes from stdin or one FILE to stdout or --output")
 
 
@@ -234,6 +237,8 @@ def _stream(settings: CompressSettings, file: Path | None, output: Path | None, 
 def _check_target(name: str, path: Path | None, source: Path | None) -> None:
     if path is None:
         return
+    if str(path) == "-":
+        raise UsageError(f"{name} -: standard output is the text's", hint=f"name a file for {name}")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise UsageError(f"{name} {path} is the input itself", hint=f"name another {name.strip('-')}")
     if path.is_dir():

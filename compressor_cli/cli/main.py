@@ -98,6 +98,7 @@ app.command("doctor")(doctor.doctor)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, b"terminated\n")  # what sys.stderr was about to say may be half written
     raise SystemExit(128 + signum)
 
 

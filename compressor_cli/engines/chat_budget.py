@@ -117,8 +117,9 @@ def within(
     needed = min(count(render(smallest)), count(render(whole)), before)
     if needed > budget:
         raise BudgetTooSmallError(
-            f"the chat takes at least {needed} tokens, the budget is {budget}",
+            "the chat takes at least {needed} tokens, the budget is {budget}",
             needed,
+            budget,
             hint=f"{stays} of them stay verbatim" + (f"; less than {flags} would leave fewer" if flags else ""),
         )
     return _shared_out(budget, render, contents, contents, count) or smallest

@@ -57,6 +57,18 @@ class Chat:
         return "".join([self.pieces[0], *(f.json + piece for f, piece in zip(forms, self.pieces[1:], strict=True))])
 
 
+def is_chat(text: str) -> bool:
+    """Whether it is {"messages": [...]} with a role in each; the JSON of a list may be anything."""
+    if '"messages"' not in text or '"role"' not in text:
+        return False
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    messages = tree.get("messages") if isinstance(tree, dict) else None
+    return isinstance(messages, list) and all(isinstance(each, dict) and "role" in each for each in messages)
+
+
 def read_chat(text: str, kept: Kept, count: Count) -> Chat:
     mark = free_mark(text)
     if mark is None:

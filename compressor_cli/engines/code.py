@@ -98,7 +98,7 @@ def _head_size(head: bytes) -> int:
 
 def _compress(parsed: Parsed, level: str, keep: Keep | None, ends: Pinned) -> CodeResult:
     name = parsed.grammar.language.name
-    allowed, warnings = _allowed(parsed, level)
+    allowed, warnings = _allowed(parsed, level, whole=not any(ends))
     for attempt in reversed(LEVELS[: LEVELS.index(allowed) + 1]):
         found = _at_level(parsed, attempt, keep, ends)
         if found is None:
@@ -111,13 +111,13 @@ def _compress(parsed: Parsed, level: str, keep: Keep | None, ends: Pinned) -> Co
     return CodeResult(parsed.source.decode(), name, UNTOUCHED, 0, 0, warnings)
 
 
-def _allowed(parsed: Parsed, level: str) -> tuple[str, tuple[str, ...]]:
-    """The level as far as the text takes it, and why no further."""
+def _allowed(parsed: Parsed, level: str, *, whole: bool) -> tuple[str, tuple[str, ...]]:
+    """The level as far as the text takes it, and why no further. What does not parse is not treated by parts."""
     language = parsed.grammar.language
     if level == "outline" and not language.functions:
-        allowed, warnings = _allowed(parsed, "compact")
+        allowed, warnings = _allowed(parsed, "compact", whole=whole)
         return allowed, (f"{language.name} has no outline here: {allowed} instead", *warnings)
-    if parsed.broken and _checkable(parsed):
+    if parsed.broken and whole and _checkable(parsed):
         return level, (f"does not parse as {language.name} as a whole: what does not is left as it is",)
     if parsed.broken:
         return "whitespace", (f"does not parse as {language.name}: its comments and indentation stay",)

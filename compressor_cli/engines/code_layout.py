@@ -48,7 +48,10 @@ def rewrite(scan: Scan, language: Language, level: str) -> bytes:
         layout.last, layout.role = stop, role
         end = stop
     ending = source[end:] if tail < len(source) else layout.ending(b"".join([*spaces, source[end:]]))
-    out += (source[copied : layout.last], source[layout.last : head] or ending)
+    unread = source[max(end, head) :]  # some parsers leave out what they cannot read
+    if layout.last < head:
+        ending = source[layout.last : head] + (unread if unread.strip() else b"")
+    out += (source[copied : layout.last], ending)
     return b"".join(out)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +12,18 @@ from compressor_cli.core.domains import Domain
 from compressor_cli.core.facts import check_facts
 from compressor_cli.core.tokens import TokenCounter, token_counter
 from compressor_cli.engines.chat import compress_chat
-from compressor_cli.engines.chat_read import Kept
-from compressor_cli.engines.dispatch import Outcome, domain_of, treat
+from compressor_cli.engines.chat_read import Kept, is_chat
+from compressor_cli.engines.dispatch import domain_of, treat
 from compressor_cli.engines.expand import text_map
+from compressor_cli.engines.guard import lost_as_told
 from compressor_cli.engines.options import KEPT_TURNS, Options
-from compressor_cli.errors import UsageError
+from compressor_cli.engines.outcome import Outcome
+from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Block, FactReport, Receipt
 
+_LOSSY = ("prose", "logs", "code")
 WITHIN = "already within the budget"
+_TRIALS = 12  # of budgets that are said to be enough, each higher by twice as much
 
 
 def compress(
@@ -33,7 +37,7 @@ def compress(
     model: str | Path | None = Options.model,
     level: str | None = Options.level,
     query: str | None = Options.query,
-    protect: str | Collection[str] = Options.protect,
+    protect: str | Collection[str] | None = Options.protect,
     protect_pattern: str | Collection[str] = Options.protect_pattern,
     allow_loss: bool = Options.allow_loss,
     omission_marker: bool = Options.omission_marker,
@@ -71,6 +75,9 @@ def compress(
     if not isinstance(with_map, bool):
         raise UsageError(f"with_map: True or False is needed, this is {with_map!r:.60}")
     receipt = _receipt(text, options, token_counter(tokenizer), began)
+    if receipt.domain == "json" and is_chat(text):
+        told = "this is a chat: with --chat its contents are compressed"
+        receipt = replace(receipt, warnings=(*receipt.warnings, told))
     if options.level and not _has_code(receipt):
         receipt = replace(receipt, warnings=(*receipt.warnings, f"no code in it: --level {level} makes no difference"))
     return replace(receipt, map=text_map(text, receipt.compressed)) if with_map else receipt
@@ -89,7 +96,14 @@ def _receipt(text: str, options: Options, counter: TokenCounter, began: float, *
     if options.rate is not None:
         budget = math.floor(options.rate * tokens_in)
     found = domain_of(text, options)
-    outcome = _outcome(text, found, options, budget, tokens_in, counter)
+
+    def within(most: int | None) -> Outcome:
+        return _outcome(text, found, options, most, tokens_in, counter)
+
+    try:
+        outcome = within(budget)
+    except BudgetTooSmallError as exc:
+        raise (exc if part else exc.of(_enough(within, exc.tokens_needed, tokens_in), budget)) from None
     tokens_out = counter.count(outcome.compressed)
     if not part and not options.chat:
         outcome = replace(outcome, warnings=(*outcome.warnings, *_unmatched(options, [text])))
@@ -125,6 +139,20 @@ def _receipt(text: str, options: Options, counter: TokenCounter, began: float, *
     )
 
 
+def _enough(within: Callable[[int | None], Outcome], needed: int, tokens_in: int) -> int:
+    """A budget that is enough, since it was tried; from what an engine reckoned upwards."""
+    for trial in range(_TRIALS):
+        if needed >= tokens_in:
+            break
+        try:
+            within(needed)
+        except BudgetTooSmallError as exc:
+            needed = max(exc.tokens_needed, needed + 2**trial)
+        else:
+            return needed
+    return tokens_in
+
+
 def _outcome(
     text: str, found: Domain, options: Options, budget: int | None, tokens_in: int, counter: TokenCounter
 ) -> Outcome:
@@ -134,6 +162,12 @@ def _outcome(
         outcome = Outcome("none", text, (WITHIN,))
     else:
         outcome = treat(text, found, options, budget, counter)
+    if outcome.engine in _LOSSY and lost_as_told(text, outcome.compressed, options):
+        if budget is not None:
+            raise BudgetTooSmallError(
+                "what is protected needs {needed} tokens, the budget is {budget}", tokens_in, budget
+            )
+        return Outcome("none", text, (*outcome.warnings, "a protected fact would be lost: left as it is"))
     if outcome.compressed == text or counter.count(outcome.compressed) < tokens_in:
         return outcome
     warnings = (*outcome.warnings, "nothing to gain: left as it is")

@@ -1,50 +1,37 @@
-"""Which engine a text gets, and what the engine made of it in one form for all."""
+"""Which engine a text gets."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import PurePath
 
 from compressor_cli.core.domains import Domain, detect_domain
-from compressor_cli.core.facts import check_facts
 from compressor_cli.core.log_lines import are_events
 from compressor_cli.core.tokens import TokenCounter
+from compressor_cli.engines.around import all_stays, around_pins, split_for
 from compressor_cli.engines.code import LANGUAGES, LEVELS, CodeResult, compress_code, language_of
 from compressor_cli.engines.code_languages import by_extension
 from compressor_cli.engines.comments import spared_comments
-from compressor_cli.engines.logs import MARK, Folded, fold_logs
+from compressor_cli.engines.guard import lost_as_told
+from compressor_cli.engines.logs import Folded
 from compressor_cli.engines.options import Options
-from compressor_cli.engines.pins import split_pinned
+from compressor_cli.engines.outcome import Outcome
+from compressor_cli.engines.readings import readings
 from compressor_cli.engines.scorer import model_folder
 from compressor_cli.engines.structured import compress_structured, source_of
 from compressor_cli.errors import BudgetTooSmallError, UsageError
-from compressor_cli.records import Block, FactStatus
+from compressor_cli.records import Block
 
 DEFAULT_RATE = 0.5
-_JOINS = 4  # corrections of a budget for the tokens that form where pinned parts meet the rest
 # Endings of forms in which a word lost is a fault.
 _FORMS = {
     "csv": "csv", "tsv": "tsv", "yaml": "yaml", "yml": "yaml", "xml": "xml", "svg": "xml", "html": "html",
     "htm": "html", "toml": "toml", "ini": "ini", "cfg": "ini", "diff": "diff", "patch": "diff", "tex": "latex",
 }  # fmt: skip
 _TABLES = ("csv", "tsv")  # what `domains` takes for code, and the engine for structured data reads
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an engine made of a text. `budget` is the one it aimed at, in tokens."""
-
-    engine: str
-    compressed: str
-    warnings: tuple[str, ...] = ()
-    budget: int | None = None
-    level: str | None = None
-    minified: str | None = None
-    blocks: tuple[Block, ...] = ()
-    facts: tuple[FactStatus, ...] | None = None  # where they are not simply those of the two texts
 
 
 def domain_of(text: str, options: Options) -> Domain:
@@ -78,7 +65,14 @@ def treat(text: str, found: Domain, options: Options, budget: int | None, counte
     parsed = found.name == "code" and found.language not in _TABLES  # pins and all, as one program
     if not options.pins or parsed:
         return _by_engine(text, found, options, budget, counter, pinned=False)
-    return _around_pins(text, found, options, budget, counter)
+    return around_pins(
+        text,
+        found,
+        options,
+        budget,
+        counter,
+        lambda part, room: _by_engine(part, found, options, room, counter, pinned=True),
+    )
 
 
 def _by_engine(
@@ -95,59 +89,6 @@ def _by_engine(
     return outcome
 
 
-def _around_pins(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
-    if found.name == "json":
-        verb = "does" if len(options.pins) == 1 else "do"
-        raise UsageError(f"{' and '.join(options.pins)} {verb} not go with JSON", hint="JSON is kept whole anyway")
-    head, middle, tail = _split(text, found, options, counter)
-    fixed = counter.count(head) + counter.count(tail)
-    if not middle:
-        return _all_stays(text, budget, counter)
-    besides = fixed  # tokens that the middle cannot have: those of the pins, and what forms where they meet it
-    for _ in range(_JOINS):
-        room = None if budget is None else budget - besides
-        if room is not None and room < 1:
-            break
-        try:
-            inner = _by_engine(middle, found, options, room, counter, pinned=True)
-        except BudgetTooSmallError as exc:
-            message = f"{exc}, besides {fixed} tokens that stay verbatim"
-            raise BudgetTooSmallError(message, exc.tokens_needed + besides, hint=exc.hint) from None
-        whole = head + inner.compressed + tail
-        over = 0 if budget is None else counter.count(whole) - budget
-        if over <= 0:
-            shift = len(head)
-            blocks = tuple(replace(b, start=(b.start or 0) + shift, end=(b.end or 0) + shift) for b in inner.blocks)
-            aimed = None if inner.budget is None else inner.budget + fixed
-            return replace(inner, compressed=whole, blocks=blocks, budget=aimed)
-        besides += over
-    try:
-        least = counter.count(_by_engine(middle, found, options, 1, counter, pinned=True).compressed)
-    except BudgetTooSmallError as exc:
-        least = exc.tokens_needed
-    raise BudgetTooSmallError(
-        f"what stays verbatim takes {fixed} tokens, the budget is {budget}", besides + max(least, 1)
-    )
-
-
-def _split(text: str, found: Domain, options: Options, counter: TokenCounter) -> tuple[str, str, str]:
-    return split_pinned(
-        text,
-        keep_first=options.keep_first,
-        keep_last=options.keep_last or 0,
-        stable_prefix=options.stable_prefix,
-        by_lines=found.name == "code",
-        count=counter.count,
-    )
-
-
-def _all_stays(text: str, budget: int | None, counter: TokenCounter) -> Outcome:
-    if budget is not None:
-        tokens = counter.count(text)
-        raise BudgetTooSmallError(f"what stays verbatim takes {tokens} tokens, the budget is {budget}", tokens)
-    return Outcome("none", text, ("all of it stays verbatim",))
-
-
 def _structured(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
     if source_of(text) is None:
         if found.name == "json":
@@ -157,8 +98,9 @@ def _structured(text: str, found: Domain, options: Options, budget: int | None, 
     needed = counter.count(result.text)
     if budget is not None and needed > budget:
         raise BudgetTooSmallError(
-            f"{result.source.upper()} is kept whole and takes {needed} tokens, the budget is {budget}",
+            f"{result.source.upper()} is kept whole and takes {{needed}} tokens, the budget is {{budget}}",
             needed,
+            budget,
             hint=_as_prose(options),
         )
     engine = "none" if result.text == text else "json"
@@ -171,9 +113,9 @@ def _code(text: str, found: Domain, options: Options, budget: int | None, counte
         language = language_of(text, None)  # by parsing: better than by the looks of some lines
     if language not in LANGUAGES:
         return _left_alone(text, found, options, budget, count)
-    head, middle, tail = _split(text, found, options, counter) if options.pins else ("", text, "")
+    head, middle, tail = split_for(text, found, options, counter.count) if options.pins else ("", text, "")
     if not middle:
-        return _all_stays(text, budget, counter)
+        return all_stays(text, budget, counter.count)
     pinned = len(head), len(tail) if options.keep_last else 0
     if budget is None:
         result = _code_within(text, language, options, options.level or "comments", pinned)
@@ -194,19 +136,20 @@ def _code(text: str, found: Domain, options: Options, budget: int | None, counte
     if bare < smallest:
         kept = " with the comments that state protected facts"
         hints.insert(0, f"--level {top} leaves all comments out: {bare} tokens")
-    message = f"{language} takes {smallest} tokens at the level {top}{kept}, the budget is {budget}"
-    raise BudgetTooSmallError(message, smallest, hint="; ".join(hints) or None)
+    message = f"{language} takes {{needed}} tokens at the level {top}{kept}, the budget is {{budget}}"
+    raise BudgetTooSmallError(message, smallest, budget, hint="; ".join(hints) or None)
 
 
 def _code_within(text: str, language: str, options: Options, level: str, pinned: tuple[int, int]) -> CodeResult:
-    """What --protect-pattern names stays: comments that hold it, and where it stands elsewhere, the highest level that
+    """What was told to be protected stays: comments that hold it, and where it stands elsewhere, the highest level that
     leaves it standing."""
-    guarded = () if options.allow_loss else options.patterns
     keep = spared_comments(text, options)
     for attempt in reversed(LEVELS[: LEVELS.index(level) + 1]):
         result = compress_code(text, language=language, level=attempt, keep=keep, pinned=pinned)
-        if not guarded or check_facts(text, result.text, kinds=(), patterns=guarded).fidelity == 1.0:
+        if not lost_as_told(text, result.text, options):
             break
+    if attempt != level:
+        result = replace(result, warnings=(*result.warnings, f"{level} would lose protected facts: {attempt} instead"))
     return result
 
 
@@ -226,10 +169,8 @@ def _code_outcome(text: str, result: CodeResult, budget: int | None) -> Outcome:
 def _left_alone(text: str, found: Domain, options: Options, budget: int | None, count: Callable[[str], int]) -> Outcome:
     name = found.language or found.name
     if budget is not None:
-        tokens = count(text)
-        raise BudgetTooSmallError(
-            f"{name} stays as it is and takes {tokens} tokens, the budget is {budget}", tokens, hint=_as_prose(options)
-        )
+        message = f"{name} stays as it is and takes {{needed}} tokens, the budget is {{budget}}"
+        raise BudgetTooSmallError(message, count(text), budget, hint=_as_prose(options))
     return Outcome("none", text, (f"{name} is left as it is; {_as_prose(options)}",))
 
 
@@ -249,11 +190,11 @@ def _prose(text: str, options: Options, budget: int | None, counter: TokenCounte
 
     aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
     refused: list[BudgetTooSmallError] = []
-    for read in _readings(text, options, budget):
+    for read in readings(text, options, budget):
         folded, notes = read.folded, (read.folded.note,) if read.folded.note else ()
         size = counter.count(folded.text)
         if notes and size <= aim:
-            return Outcome("logs", folded.text, notes, aim)
+            return Outcome("logs", folded.text, notes, aim, breaks=("", folded.ending))
         if read.options is None:
             continue
         scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
@@ -272,36 +213,9 @@ def _prose(text: str, options: Options, budget: int | None, counter: TokenCounte
             return Outcome("none", text, notes or ("nothing to gain: left as it is",), result.budget)
         blocks = _in_the_input(result.blocks, folded, text) if folded.lines else result.blocks
         engine = "logs" if read.whole_events and are_events(text.split("\n")) else "prose"
-        return Outcome(engine, result.compressed, notes, result.budget, blocks=blocks)
+        breaks = result.breaks[0], result.breaks[1] or folded.ending
+        return Outcome(engine, result.compressed, notes, result.budget, blocks=blocks, breaks=breaks)
     raise min(refused, key=lambda exc: exc.tokens_needed)
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A text with its logs folded one way, and the options under which the rest is found; None: nothing else goes."""
-
-    folded: Folded
-    options: Options | None
-    whole_events: bool = False
-
-
-def _readings(text: str, options: Options, budget: int | None) -> tuple[_Reading, ...]:
-    """Times that are protected go where the default rate or the budget cannot be met with all of them, and before
-    anything goes that only --allow-loss gives up. --engine prose takes words out of log lines; their marks stay."""
-    listed = fold_logs(text, times=True)
-    if not listed.rows:
-        return (_Reading(listed, options),)
-    short = fold_logs(text, times=False)
-    whole = options.engine != "prose"
-    if not whole:
-        options = replace(options, protect_pattern=(*options.protect_pattern, f"(?m){MARK.pattern}"))
-    strict = replace(options, allow_loss=False)
-    if "numbers" not in options.kinds:
-        return _Reading(listed, None), _Reading(short, options, whole)
-    if budget is None:
-        return _Reading(listed, None), _Reading(short, None), _Reading(listed, strict, whole)
-    shorter = [_Reading(short, strict, whole)] if short.text != listed.text else []
-    return _Reading(listed, strict, whole), *shorter, *([_Reading(short, options, whole)] if options.allow_loss else [])
 
 
 def _in_the_input(blocks: tuple[Block, ...], folded: Folded, text: str) -> tuple[Block, ...]:

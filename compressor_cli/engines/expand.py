@@ -24,6 +24,10 @@ def expand(compressed: str | Receipt, map: bytes | None = None) -> str:
     True
     """
     text = compressed.compressed if isinstance(compressed, Receipt) else compressed
+    if not isinstance(text, str):
+        raise UsageError(f"text or a receipt is needed, this is {type(text).__name__}")
+    if not isinstance(map, bytes | None):
+        raise UsageError(f"map: bytes are needed, this is {type(map).__name__}")
     if map is None and isinstance(compressed, Receipt):
         map = compressed.map
     if map is not None:

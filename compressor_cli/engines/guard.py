@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from compressor_cli.core.facts import check_facts, find_facts
+from compressor_cli.core.facts import KINDS, check_facts, find_facts
 from compressor_cli.engines.layout import Document
+from compressor_cli.engines.options import Options
 from compressor_cli.engines.select import Bools
 from compressor_cli.records import FactStatus
 
@@ -117,6 +118,15 @@ class Guard:
 
     def _line_of(self, unit: int) -> int:
         return bisect_right(self._line_starts, self._document.units[unit].start) - 1
+
+
+def lost_as_told(text: str, compressed: str, options: Options) -> list[FactStatus]:
+    """Facts of kinds that the caller named, and matches of patterns, that `compressed` does not state any more."""
+    kinds = () if options.protect is None else options.kinds
+    if options.allow_loss or not (kinds or options.patterns):
+        return []
+    report = check_facts(text, compressed, kinds=KINDS if kinds else (), patterns=options.patterns)
+    return [fact for fact in report.facts if fact.status != "kept" and fact.kind in (*kinds, "pattern")]
 
 
 def _plain(word: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from compressor_cli.core.log_lines import Stamp, event_spans, log_blocks, stamp_of
@@ -48,11 +48,17 @@ class Folded:
     text: str
     rows: tuple[Row, ...] = ()
     events: tuple[tuple[int, int], ...] = ()
+    last: int = 0  # line of the input
 
     @property
     def lines(self) -> int:
         """How many of the input are gone."""
         return sum(row.count - 1 for row in self.rows)
+
+    @property
+    def ending(self) -> str:
+        """The line break that keeps what follows on a line of its own, where the last line is gone."""
+        return "\n" if self.rows and self.rows[-1].at != self.last else ""
 
     @property
     def note(self) -> str:
@@ -95,10 +101,10 @@ class _Entry:
         return sum(len(row.text) + 1 for row in self.rows)
 
 
-def fold_logs(text: str, *, times: bool) -> Folded:
+def fold_logs(text: str, *, times: bool, held: Collection[int] = ()) -> Folded:
     """The text with the repeats in each of its blocks of log lines folded; all else, prose and code, as it was.
 
-    `times`: the marks state all of them.
+    `times`: the marks state all of them. Entries that have a line of `held` stay.
     """
     lines = text.split("\n")
     blocks = list(log_blocks(lines))
@@ -108,11 +114,13 @@ def fold_logs(text: str, *, times: bool) -> Folded:
     at = 0
     for start, stop in blocks:
         rows += [Row(lines[i], i) for i in range(at, start)]
-        rows += [replace(row, at=row.at + start) for row in fold_lines(lines[start:stop], times=times)]
+        inside = {n - start for n in held if start <= n < stop}
+        folded = fold_lines(lines[start:stop], times=times, held=inside)
+        rows += [replace(row, at=row.at + start) for row in folded]
         at = stop
     rows += [Row(lines[i], i) for i in range(at, len(lines))]
     text = text if len(rows) == len(lines) else "\n".join(row.text for row in rows)
-    return Folded(text, tuple(rows), tuple(_events(lines, rows)))
+    return Folded(text, tuple(rows), tuple(_events(lines, rows)), len(lines) - 1)
 
 
 def _events(lines: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
@@ -131,14 +139,14 @@ def _events(lines: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[int, in
         done = last
 
 
-def fold_lines(lines: Sequence[str], *, times: bool) -> list[Row]:
+def fold_lines(lines: Sequence[str], *, times: bool, held: Collection[int] = ()) -> list[Row]:
     """Lines of a log folded; the counts of the rows add up to `len(lines)`.
 
     That they are a log is for the caller to know. A line that says already how often it stood is left alone, so that
     folding twice is folding once.
     """
     alike: dict[str | tuple[str, ...], list[int]] = {}
-    entries = list(_entries(lines))
+    entries = list(_entries(lines, held))
     for n, entry in enumerate(entries):
         if entry.stamp is not None:
             alike.setdefault(entry.key(), []).append(n)
@@ -200,7 +208,7 @@ def _mark(line: str) -> re.Match[str] | None:
     return MARK.match(line, line.rfind(" (x")) if line.endswith((")", ")\r")) and " (x" in line else None
 
 
-def _entries(lines: Sequence[str]) -> Iterator[_Entry]:
+def _entries(lines: Sequence[str], held: Collection[int]) -> Iterator[_Entry]:
     """The lines in entries. What is marked stands for itself, with the lines that its mark is about."""
     stamp: Stamp | None = None
     start = at = order = 0
@@ -215,7 +223,10 @@ def _entries(lines: Sequence[str]) -> Iterator[_Entry]:
             stop -= 1
         if stop > start:
             order += 1
-            yield _Entry(_rows(lines, start, stop, head=stamp is not None), stamp, order)
+            if held and any(n in held for n in range(start, stop)):
+                yield _Entry(_plain(lines, start, stop), None, order)
+            else:
+                yield _Entry(_rows(lines, start, stop, head=stamp is not None), stamp, order)
         if at > stop:
             yield _Entry(_plain(lines, stop, at), None, order)
         if marked:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from compressor_cli.core.domains import DOMAINS
-from compressor_cli.core.facts import KINDS
+from compressor_cli.core.facts.kinds import KINDS, kinds_of
 from compressor_cli.core.tokens import DEFAULT_TOKENIZER
 from compressor_cli.engines.code import LEVELS
 from compressor_cli.engines.patterns import UserPattern
@@ -36,7 +36,8 @@ class Options:
     """The keywords of `compress`. Raises UsageError for values that make no sense, alone or together.
 
     `keep_first` and `keep_last` are of turns for a chat, of lines for code, of sentences for any other text. `filename`
-    helps to tell code.
+    helps to tell code. Kinds that `protect` names are protected where the default, None, gives way: in comments at a
+    level that was asked for, and in times of folded log lines.
     """
 
     rate: float | None = None
@@ -47,7 +48,7 @@ class Options:
     model: str | Path | None = None
     level: str | None = None
     query: str | None = None
-    protect: str | Collection[str] = PROTECTED
+    protect: str | Collection[str] | None = None
     protect_pattern: str | Collection[str] = ()
     allow_loss: bool = False
     omission_marker: bool = False
@@ -107,7 +108,7 @@ class Options:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of facts that are protected."""
-        return kinds_of(self.protect, "--protect")
+        return kinds_of(PROTECTED if self.protect is None else self.protect, "--protect")
 
     @cached_property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -118,21 +119,6 @@ class Options:
     def pins(self) -> tuple[str, ...]:
         """The flags that were given of those that keep the ends of a text."""
         return tuple(_flag(name) for name in ("keep_first", "keep_last", "stable_prefix") if getattr(self, name))
-
-
-def kinds_of(given: str | Collection[str], flag: str) -> tuple[str, ...]:
-    """The kinds of facts that a flag names, in the order of `KINDS`."""
-    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
-    if not names:
-        raise UsageError(f"{flag} is empty", hint=f"{', '.join(KINDS)}, all or none")
-    if names in (["all"], ["none"]):
-        return KINDS if names == ["all"] else ()
-    for name in names:
-        if name in ("all", "none"):
-            raise UsageError(f"{flag} {name} goes with no other kind")
-        if name not in KINDS:
-            raise UsageError(f"{flag} {name}: no such kind of fact", hint=f"{', '.join(KINDS)}, all or none")
-    return tuple(kind for kind in KINDS if kind in names)
 
 
 def _flag(name: str) -> str:

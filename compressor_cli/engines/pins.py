@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from compressor_cli.engines.layout import parse
 
@@ -11,11 +11,19 @@ _WORD_END = re.compile(r"(?<=\S)(?=\s)")
 
 
 def split_pinned(
-    text: str, *, keep_first: int, keep_last: int, stable_prefix: int, by_lines: bool, count: Callable[[str], int]
+    text: str,
+    *,
+    keep_first: int,
+    keep_last: int,
+    stable_prefix: int,
+    by_lines: bool,
+    count: Callable[[str], int],
+    uncut: Sequence[tuple[int, int]] = (),
 ) -> tuple[str, str, str]:
     """(head, middle, tail), which make up `text`; head and tail stay as they are, with the white space beside them.
 
     A sentence ends where the prose engine ends it; a heading, an item or a fence is one. `by_lines`: a line is one.
+    What would cut a span of `uncut` in two takes all of it.
     """
     spans = _lines(text) if by_lines else _sentences(text)
     head = 0
@@ -24,6 +32,10 @@ def split_pinned(
     if stable_prefix:
         head = max(head, _token_end(text, stable_prefix, count))
     tail = spans[-min(keep_last, len(spans))][0] if keep_last and spans else len(text)
+    for start, stop in sorted(uncut):
+        head = stop if start < head < stop else head
+    for start, stop in sorted(uncut, key=lambda span: -span[1]):
+        tail = start if start < tail < stop else tail
     tail = max(tail, head)
     head += len(text[head:tail]) - len(text[head:tail].lstrip())
     middle = text[head:tail].rstrip()

@@ -35,6 +35,7 @@ class ProseResult:
     budget: int
     warnings: tuple[str, ...]
     blocks: tuple[Block, ...] = ()
+    breaks: tuple[str, str] = ("", "")  # around what is left, where the first or the last line is gone
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,16 @@ def compress_prose(
         if least is None:
             return ProseResult(text, allowed.tokens, (*warnings, "too short for the rate: left as it is"))
         keep = least
-    return ProseResult(chooser.rendered(keep), allowed.tokens, tuple(warnings), blocks)
+    return ProseResult(chooser.rendered(keep), allowed.tokens, tuple(warnings), blocks, _breaks(document, keep))
+
+
+def _breaks(document: Document, keep: Bools) -> tuple[str, str]:
+    stand = [line.fixed is not None or bool(keep[line.start : line.stop].any()) for line in document.lines]
+    blank = [line.blank_after for line in document.lines]
+    first = stand.index(True) if any(stand) else len(stand) - 1
+    behind = stand[::-1].index(True) if any(stand) else 0
+    lead = document.newline * (1 + any(blank[:first])) if first else ""
+    return lead, document.newline * (1 + any(blank[-behind - 1 : -1])) if behind else ""
 
 
 def _allowed(budget: int | None, share: float, total: int, fixed: int, warnings: list[str]) -> _Allowed:
@@ -119,7 +129,9 @@ def _keeper(
             allowed = replace(allowed, tokens=stretched)
     if needed <= allowed.tokens:
         return keeper, allowed
-    if not (guard and options.allow_loss and allowed.fixed <= budget):
+    if guard and options.allow_loss and allowed.fixed > budget:
+        raise _too_small(allowed.fixed, budget)
+    if not (guard and options.allow_loss):
         raise _too_small(needed, budget, len(guard))
     warnings.append(f"the {len(guard)} protected facts need {needed} tokens: some of them are lost")
     chooser.prefer(keeper.must)
@@ -129,11 +141,14 @@ def _keeper(
 def _least(chooser: Chooser, allowed: _Allowed, warnings: list[str]) -> Bools | None:
     """Something, where the choice is nothing; None where a rate that nobody gave leaves the text as it is."""
     negated = bool(chooser.worth.negated)
-    smallest, needed = _smallest(chooser.document, chooser.count)
+    smallest, needed = _smallest(chooser)
     if not allowed.given and (negated or needed > allowed.tokens):
         return None
     if needed > allowed.tokens:
-        raise BudgetTooSmallError(f"no word fits a budget of {allowed.tokens} tokens; {needed} are needed", needed)
+        what = "line" if any(line.event for line in chooser.document.lines) else "word"
+        raise BudgetTooSmallError(
+            f"no {what} fits a budget of {{budget}} tokens; {{needed}} are needed", needed, allowed.tokens
+        )
     if not negated:
         return smallest
     chooser.strict = False
@@ -145,21 +160,23 @@ def _least(chooser: Chooser, allowed: _Allowed, warnings: list[str]) -> Bools | 
 def _too_small(needed: int, budget: int, facts: int = 0) -> BudgetTooSmallError:
     if facts:
         return BudgetTooSmallError(
-            f"the protected facts and what stays as it is need {needed} tokens, the budget is {budget}",
+            "the protected facts and what stays as it is need {needed} tokens, the budget is {budget}",
             needed,
+            budget,
             hint="--protect names the kinds that must survive; --allow-loss takes what fits and lists what is lost",
         )
-    return BudgetTooSmallError(f"what must stay as it is takes {needed} tokens, the budget is {budget}", needed)
+    return BudgetTooSmallError("what must stay as it is takes {needed} tokens, the budget is {budget}", needed, budget)
 
 
-def _smallest(document: Document, count: Callable[[str], int]) -> tuple[Bools, int]:
+def _smallest(chooser: Chooser) -> tuple[Bools, int]:
     """One unit and the tokens it takes alone, the fewest among those that promise to be short."""
+    document, count = chooser.document, chooser.count
     order = np.argsort(unit_costs(document.units, count), kind="stable")[:_SHORTEST]
     sizes: list[tuple[int, int]] = []
     for i in order.tolist():
         one = np.zeros(len(document.units), dtype=bool)
         one[i] = True
-        sizes.append((count(render(document, one.tolist())), i))
+        sizes.append((count(chooser.rendered(one)), i))
     needed, best = min(sizes)
     only = np.zeros(len(document.units), dtype=bool)
     only[best] = True

@@ -17,7 +17,6 @@ from typing import Any
 
 from compressor_cli.core.baselines import Count
 from compressor_cli.core.comparison import Outcome, Standing, Unmet, all_met, compare, refusals
-from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.figures import heading
 from compressor_cli.core.files import atomic_writer
 from compressor_cli.core.folders import gather
@@ -28,6 +27,8 @@ from compressor_cli.core.tokens import token_counter
 from compressor_cli.engines.code import LANGUAGES, language_of, parses
 from compressor_cli.engines.code_languages import by_extension
 from compressor_cli.engines.contenders import Quality, System, Text, contenders
+from compressor_cli.engines.dispatch import domain_of
+from compressor_cli.engines.options import Options
 from compressor_cli.engines.scorer import EMBEDDED, load_scorer, model_folder
 from compressor_cli.engines.structured import source_of
 from compressor_cli.errors import BudgetTooSmallError, SccError, UsageError
@@ -193,7 +194,9 @@ def _group(name: str, text: str, smallest: float) -> tuple[str, str]:
 
     Whether code parses is judged by the name of its file, where that says more than its text.
     """
-    domain = detect_domain(text)
+    domain, named = domain_of(text, Options()), domain_of(text, Options(filename=name))
+    if named.name == "code" and named.language not in LANGUAGES:  # CSV, YAML and the like
+        domain = named
     if domain.name == "json" or domain.language in ("csv", "tsv"):
         return ("json" if source_of(text) else f"{domain.language or domain.name} that scc leaves as it is"), ""
     if domain.name != "code":

@@ -19,13 +19,14 @@ from compressor_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class CheckSummary:
-    """asked = checked + failed. `fidelity` is over the facts of all rows, `lowest` that of the row `worst`."""
+    """asked = checked + failed. `fidelity` is over the facts of all rows, None where none was checked;
+    `lowest` is that of the row `worst`."""
 
     asked: int
     checked: int
     failed: int
     facts: int
-    fidelity: float
+    fidelity: float | None
     by_kind: dict[str, float]
     lowest: float
     worst: Any
@@ -77,13 +78,18 @@ class _Tally:
         if row["fidelity"] < self.lowest:
             self.lowest, self.worst = row["fidelity"], row["id"]
 
+    def _fidelity(self) -> float | None:
+        if self.asked == self.failed:
+            return None
+        return round(self.kept.total() / self.all.total(), 4) if self.all else 1.0
+
     def summary(self) -> CheckSummary:
         return CheckSummary(
             asked=self.asked,
             checked=self.asked - self.failed,
             failed=self.failed,
             facts=self.all.total(),
-            fidelity=round(self.kept.total() / self.all.total(), 4) if self.all else 1.0,
+            fidelity=self._fidelity(),
             by_kind={kind: round(self.kept[kind] / self.all[kind], 4) for kind in sorted(self.all)},
             lowest=self.lowest,
             worst=self.worst,
@@ -94,7 +100,7 @@ class _Tally:
 def _checked(
     number: int, line: bytes, original: str, compressed: str, kinds: Sequence[str], patterns: Sequence[re.Pattern[str]]
 ) -> dict[str, Any]:
-    row_id: Any = number
+    row_id: Any = f"line {number}"  # no id of another row
     try:
         row = parse_row(line)
         row_id = row.get("id", number)

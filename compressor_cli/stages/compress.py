@@ -119,7 +119,7 @@ def _read_tasks(source: Path, field: str, chat: bool) -> Iterator[_Task]:
     for number, line in read_lines(source):
         text: str | None = None
         error: str | None = None
-        row_id: Any = number
+        row_id: Any = f"line {number}"  # no id of another row
         try:
             row = parse_row(line)
             row_id = row.get("id", number)

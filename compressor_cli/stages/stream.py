@@ -80,7 +80,7 @@ def compress_stream(
         windows, tokens_in, tokens_out = windows + 1, tokens_in + receipt.tokens_in, tokens_out + receipt.tokens_out
     if refused is not None:
         where = f"after {tokens_in} tokens of input, in a window of {count(waiting)}: " if windows else ""
-        raise BudgetTooSmallError(f"{where}{refused}", refused.tokens_needed, hint=refused.hint)
+        raise BudgetTooSmallError(where + refused.template, refused.tokens_needed, refused.budget, hint=refused.hint)
     if not windows:
         raise UsageError("the input is empty")
     return StreamSummary(windows, tokens_in, tokens_out)

@@ -15,13 +15,16 @@ from compressor_cli.core.facts.check_numbers import number_outcomes
 from compressor_cli.core.facts.check_opposites import opposed
 from compressor_cli.core.facts.code import code, urls
 from compressor_cli.core.facts.cues import Cue, cues, governs
+from compressor_cli.core.facts.kinds import KINDS, kinds_of
 from compressor_cli.core.facts.names import names
 from compressor_cli.core.facts.numbers import numbers
+from compressor_cli.core.facts.operators import operators_changed
 from compressor_cli.core.facts.sides import KEPT, LOST, Side
 from compressor_cli.core.facts.tokens import Found, split
+from compressor_cli.errors import UsageError
 from compressor_cli.records import FactReport, FactStatus
 
-KINDS = ("numbers", "negation", "names", "urls", "code")
+__all__ = ["KINDS", "Fact", "check_facts", "find_facts"]
 _place = attrgetter("start", "end")
 _URL_TYPES = frozenset(("url", "email", "path"))
 _REMEMBERED = 1_000_000  # characters; a text is read again and again while it is compressed
@@ -53,10 +56,10 @@ def find_facts(text: str, kinds: Collection[str] = KINDS) -> list[Fact]:
 
 
 def check_facts(
-    original: str, compressed: str, *, kinds: Collection[str] = KINDS, patterns: Sequence[re.Pattern[str]] = ()
+    original: str, compressed: str, *, kinds: str | Collection[str] = KINDS, patterns: Sequence[re.Pattern[str]] = ()
 ) -> FactReport:
     """What became of each fact of `original`. What matches one of `patterns` must stand in `compressed` as it is,
-    up to white space.
+    up to white space. `kinds` as `--protect` takes them: "all", "numbers,urls", ["code"]; an empty collection is none.
 
     A word that only `compressed` negates is told as a negation that changed: the original says the opposite.
 
@@ -64,6 +67,10 @@ def check_facts(
     >>> [(fact.text, fact.status) for fact in report.facts if fact.status != "kept"]
     [('must not be opened', 'changed')]
     """
+    _check_texts(original=original, compressed=compressed)
+    if not all(hasattr(pattern, "finditer") for pattern in patterns):
+        raise UsageError("patterns: compiled patterns are needed", hint="re.compile(...)")
+    kinds = () if kinds in ((), [], set()) else kinds_of(kinds, "kinds")
     facts = _kept(original, kinds) if original == compressed else _compared(original, compressed, kinds)
     spaced = " ".join(compressed.split()) if patterns else ""
     for pattern in patterns:
@@ -72,6 +79,12 @@ def check_facts(
                 status = KEPT if " ".join(match.group().split()) in spaced else LOST
                 facts.append(FactStatus("pattern", "pattern", match.group(), *match.span(), *status))
     return FactReport(tuple(sorted(facts, key=_place)))
+
+
+def _check_texts(**texts: object) -> None:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise UsageError(f"{name}: text is needed, this is {text!r:.60}")
 
 
 def _kept(text: str, kinds: Collection[str]) -> list[FactStatus]:
@@ -95,9 +108,11 @@ def _compared(original: str, compressed: str, kinds: Collection[str]) -> list[Fa
         kind, start, end = _cue_type(cue), *_cue_span(cue)
         facts.append(FactStatus("negation", kind, original[start:end], start, end, *outcome))
     opposites = opposed(one, other) if "negation" in kinds else ()
-    for kind, words in (("negation", turned), ("opposite", opposites)):
-        for start, end, there in words:
-            facts.append(FactStatus("negation", kind, original[start:end], start, end, "changed", there))
+    operators = operators_changed(one, other) if "code" in kinds else ()
+    turns = (("negation", "negation", turned), ("negation", "opposite", opposites), ("code", "operator", operators))
+    for kind, type_, places in turns:
+        for start, end, there in places:
+            facts.append(FactStatus(kind, type_, original[start:end], start, end, "changed", there))
     return facts
 
 

@@ -16,6 +16,10 @@ from compressor_cli.core.facts.sides import ENOUGH, KEPT, LOST, Outcome, Side, s
 from compressor_cli.core.facts.values import stem
 from compressor_cli.core.facts.words import DETERMINERS
 
+_SOME = frozenset(
+    "all every everyone everything each some several many most few part partly partially certain various half always "
+    "whole entire entirely fully limited only majority minority".split()
+)
 _UP_TO = re.compile(r"(?:[-–—→]|\b(?:to|by|through|thru|before|til|ends?)) ?$")
 
 
@@ -46,8 +50,18 @@ def cue_outcomes(one: Side, other: Side) -> tuple[list[Outcome], list[Turned]]:
     near = by_neighbour(search) if waiting else {}
     for i in waiting:
         result[i] = stand_in(search, one.cues[i], near)
+    _not_all(one, other, result)
     moved(one, other, result)
     return result, list(turned(one, other, search.used))
+
+
+def _not_all(one: Side, other: Side, result: list[Outcome]) -> None:
+    """`Not all` denies less than `no` does: what keeps it says all or some as well."""
+    said = one.words.words
+    for i, cue in enumerate(one.cues):
+        some = said[cue.first : cue.first + 1] == ["not"] and said[cue.stop : cue.stop + 1] in (["all"], ["every"])
+        if some and result[i] == KEPT and _SOME.isdisjoint(other.at):
+            result[i] = LOST
 
 
 def _use(search: Search, asked: tuple[str, ...], hits: Sequence[Cue]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import Any
 
+from compressor_cli.core.facts.leads import other_lead
 from compressor_cli.core.facts.rates import once_stands, other_rate
 from compressor_cli.core.facts.sides import (
     ENOUGH,
@@ -24,7 +25,7 @@ from compressor_cli.core.facts.sides import (
     stands,
 )
 from compressor_cli.core.facts.tokens import Found
-from compressor_cli.core.facts.values import EXACT, MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, stem
+from compressor_cli.core.facts.values import MONTHS, ORDINALS, SCALES, WEEKDAYS, quantity, ratio, stem
 from compressor_cli.core.facts.words import FUNCTION
 
 _ORDINALS = {n: word for word, n in ORDINALS.items()}
@@ -56,7 +57,12 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     for i, (found, hits) in enumerate(zip(one.numbers, matches, strict=True)):
         if _is_fraction(one, found):
             matches[i] = hits = {k for k in hits if _same_fraction(one, other, found, other.numbers[k], index)}
-        if rival := other_rate(one, other, found, [other.numbers[k] for k in hits]):
+        there = [other.numbers[k] for k in sorted(hits)]
+        if (
+            rival := other_rate(one, other, found, there)
+            or other_lead(one, other, found, there)
+            or _other_order(found, there)
+        ):
             result.append(("changed", other.words.text[rival.start : rival.end]))
         elif hits or _number_stands(one, other, found, index) or _elsewhere(one, other, found, anything):
             result.append(KEPT)
@@ -68,6 +74,18 @@ def number_outcomes(one: Side, other: Side) -> list[Outcome]:
     _crossed(one, other, matches, result)
     _reversed(one, other, matches, result)
     return result
+
+
+def _other_order(found: Found, hits: Sequence[Found]) -> Found | None:
+    """Of 04/03/2020 for 03/04/2020: whichever is the month, both are written in one order."""
+    if not _is_ambiguous(found) or not hits:
+        return None
+    return hits[0] if all(_is_ambiguous(hit) and hit.value != found.value for hit in hits) else None
+
+
+def _is_ambiguous(found: Found) -> bool:
+    """A date in figures of which either can be the month."""
+    return found.type == "date" and len(found.also) == 1 and found.also[0][0] == "date"  # type: ignore[index]
 
 
 def _is_when(found: Found) -> bool:
@@ -83,16 +101,18 @@ def _is_fraction(side: Side, found: Found) -> bool:
 def _same_fraction(one: Side, other: Side, mine: Found, theirs: Found, index: Mapping[Hashable, object]) -> bool:
     """Not for one of its numbers alone."""
     above, below = mine.also[-2:]
+    if _is_fraction(other, theirs):
+        return mine.value == theirs.value
     if {mine.value, *mine.also[:-2]} & {theirs.value, *theirs.also}:
         return True
-    return not _is_fraction(other, theirs) and above in index and below in index
+    return above in index and below in index
 
 
 def _elsewhere(one: Side, other: Side, found: Found, strange: Sequence[Found]) -> bool:
     """`16 bytes, first 4` keeps `the first four bytes`: another number there has the unit, and the same word before."""
     if not (found.mark and found.mark[1] and isinstance(found.value, tuple)):
         return False
-    bare = quantity(EXACT.divide(found.value[1], found.mark[1][1]))
+    bare = quantity(ratio(found.value[1], found.mark[1][1]))
     before = _word_before(one, found)
     if not before or not any(_unit_of(there)[1] == found.value[2] for there in other.numbers[:ENOUGH]):
         return False
@@ -112,6 +132,8 @@ def keys_of(found: Found) -> list[Hashable]:
             keys += [("date", y, m, d) for y in {year, None} for m in {month, None} for d in {day, None}]
             if year:
                 keys.append(quantity(Decimal(year)))
+        elif isinstance(value, tuple) and value[0] == "time" and value[2]:
+            keys.append(("time", value[1], ""))
     return keys
 
 
@@ -147,6 +169,8 @@ def _number_stands(one: Side, other: Side, found: Found, index: dict[Hashable, l
         return True
     if value[0] == "many":
         return stands(other, f"{value[1]}s") or stands(other, f"{value[1]:,}s") or stands(other, raw)
+    if value[0] == "time" and value[2] and value[2].lower() in other.at and ("time", value[1], "") in index:
+        return True
     if value[0] == "version":
         return stands(other, value[1].lstrip("v")) or stands(other, "v" + value[1])
     return _merged(one, other, found)

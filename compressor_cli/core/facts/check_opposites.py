@@ -17,6 +17,7 @@ from compressor_cli.core.facts.words import DENIES, FUNCTION, MAY_DENY
 
 _REACH = 8  # words
 _LESS = frozenset(("less", "least"))
+_BE = frozenset("is are was were be been being it's isn't".split())
 _SENTENCE = 12  # words, in which a clause in front ends: after the war, ...
 
 
@@ -70,7 +71,7 @@ class _Text:
 
 def opposed(one: Side, other: Side) -> Iterator[Turned]:
     mine, theirs = _Text(one), _Text(other)
-    for rival in (*_pairs(mine, theirs), *_prefixed(one, other)):
+    for rival in (*_pairs(mine, theirs), *_prefixed(one, other), *_undenied(one, other)):
         place = _place(mine, theirs, rival)
         if place:
             i, k = place
@@ -106,6 +107,23 @@ def _prefixed(one: Side, other: Side) -> Iterator[_Rival]:
         for bare in _bare(word):
             if bare in other.stems and bare not in one.stems:
                 yield _Rival(one.at[word], other.stems[bare], False)
+
+
+def _undenied(one: Side, other: Side) -> Iterator[_Rival]:
+    """Of non-flammable and far from safe what is left without what denies it."""
+    words = one.words.words
+    for i in [i for prefix in PREFIXES for i in one.at.get(prefix, ()) if one.words.gap(i + 1) == "-"]:
+        yield from _left_alone(one, other, i, i + 1)
+    for i in one.at.get("from", ()):
+        if i > 1 and words[i - 1] == "far" and words[i - 2] in _BE and words[i + 1 : i + 2]:
+            yield from _left_alone(one, other, i - 1, i + 1)
+
+
+def _left_alone(one: Side, other: Side, denial: int, denied: int) -> Iterator[_Rival]:
+    word = one.words.words[denied]
+    key = stem(word)
+    if word not in FUNCTION and one.stems[key] == [denied] and one.words.words[denial] not in other.at:
+        yield _Rival([denial], other.stems.get(key, ()), False)
 
 
 def _hyphened(side: Side, word: str) -> bool:

@@ -14,7 +14,7 @@ from compressor_cli.core.facts.words import DENIES, FUNCTION, KEEPS, LOOSE_DENIA
 _UNDONE = re.compile(r"(?:un(?!der|i|til|less)|non)[a-z]{4,}")
 _ENDED = frozenset(
     "closed cancelled canceled dismissed removed deleted lost ended withdrew withdrawn ceased too unlike dropped empty "
-    "forgot forgotten abandoned suspended stopped broke broken gone expired dead died disabled blocked".split()
+    "far forgot forgotten abandoned suspended stopped broke broken gone expired dead died disabled blocked".split()
 )
 
 

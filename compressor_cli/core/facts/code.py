@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from compressor_cli.core.facts.literals import literals
 from compressor_cli.core.facts.tokens import Found, Words
 
 _URL = re.compile(
@@ -24,6 +25,9 @@ _EXTENSION = (
 _FILE = re.compile(rf"(?:{_EXTENSION})", re.I)
 _DOMAIN = re.compile(r"(?:com|org|net|io|dev|edu|gov|eu|uk|de|fr|ch|at|nl|se|app|ai|co|info|local|test|example)", re.I)
 _INNER_DOT = re.compile(r"\.(?<=\w\.)(?=\w)")
+_ESCAPE = re.compile(r"\\u[\da-fA-F]{4}")  # in JSON
+_TIMES = re.compile(r"\d+[x×]")
+_SIZE = re.compile(r"\d+(?:x\d+)+")  # 800x600
 _DOTTED = re.compile(r"\.?\w[\w-]*(?:\.\w[\w-]*)+(?::\d+)?")
 _TRUTH_AFTER = frozenset("to as returns return be is are default".split())
 _FLAG = re.compile(r"--(?<![\w-]--)[A-Za-z][\w-]*")
@@ -74,6 +78,7 @@ def code(words: Words) -> list[Found]:
     inline = [_verbatim("inline_code", match) for match in _INLINE.finditer(text)] if "`" in text else []
     inline = [found for found in inline if not all(words.taken[found.start + 1 : found.end - 1])]
     _claim(words, inline)
+    inline += _claim(words, list(literals(words)))
     return inline + _claim(words, list(_identifiers(words))) + list(_quotes(words))
 
 
@@ -140,7 +145,11 @@ def _is_path(path: str, before: str) -> bool:
     if len(path) < 3 or before == "<" or path.startswith(("//", "</")) or not any(map(str.isalpha, path)):
         return False
     if "\\" in path:
-        return (path[1:3] == ":\\" or path.startswith("\\\\") or path.count("\\") > 1) and "\\n" not in path
+        return (
+            not _ESCAPE.search(path)
+            and (path[1:3] == ":\\" or path.startswith("\\\\") or path.count("\\") > 1)
+            and "\\n" not in path
+        )
     if path.startswith(("/", "~/", "./", "../")) or path[1:3] == ":/":
         segments = [segment for segment in path.split("/") if segment]
         return len(segments) > 1 or (
@@ -148,6 +157,8 @@ def _is_path(path: str, before: str) -> bool:
         )
     segments = path.split("/")
     last = segments[-1]
+    if _TIMES.fullmatch(segments[0]):  # 2x/day
+        return False
     if not all(segments[:-1]) or (not segments[0][0].isalnum() and segments[0][0] not in "._@*"):
         return False
     if "." in last and _FILE.fullmatch(last.rsplit(".", 1)[-1]):
@@ -233,7 +244,8 @@ def _identifiers(words: Words) -> Iterator[Found]:
     for i in sorted({*words.odd, *_humps(words)}):
         start, end, raw = words.starts[i], words.ends[i], words.raw(i)
         if raw.islower() and "_" not in raw:
-            if "'" not in raw and "’" not in raw and not raw.isalpha() and _MIXED.match(raw) and raw[0] != "v":
+            mixed = "'" not in raw and "’" not in raw and not raw.isalpha() and _MIXED.match(raw)
+            if mixed and raw[0] != "v" and not _SIZE.fullmatch(raw):
                 yield _identifier(text, start, end)
         elif "_" in raw.strip("_"):
             while raw.startswith("_") and raw.endswith("_") and not raw.startswith("__"):

@@ -13,7 +13,7 @@ from compressor_cli.core.facts.values import CARDINALS, MONTHS, ORDINALS, SPACE,
 _ISO = re.compile(r"(\d{4})-(\d\d?)(?:-(\d\d?))?(?![\w-])|(\d{4})-(\d\d)-(\d\d)(?=T\d)")
 _SLASHED = re.compile(r"(\d{1,4})([/.])(\d{1,2})\2(\d{4}|\d{2})(?![\w/])")
 _FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})(?![\w/.]|,\d)")
-_ZONE = r"(?:\s?(UTC|GMT|CES?T|EE?S?T|[CMP][SD]?T|BST|IST|JST|AEST|Z)(?![\w]))?"
+_ZONE = r"(?:\s?(?:in |\()?(UTC|GMT|CES?T|EE?S?T|[CMP][SD]?T|BST|IST|JST|AEST|Z)(?![\w]))?"
 _TIME = re.compile(
     rf"(?:(?<![\w:])|(?<=\dT))(\d{{1,2}})(?:[:.h](\d\d)(?!\d|\.\d)(?::(\d\d))?)?(?:{SPACE}?([ap])\.?{SPACE}?m\b\.?)?{_ZONE}",
     re.I,
@@ -117,9 +117,12 @@ def time_at(text: str, start: int, end: int) -> Found | None:
     if match[4]:
         noon = 12 if match[4].lower() == "p" else 0
         hour = hour % 12 + noon
-    value = ("time", (hour % 24 * 60 + minute) * 60 + second, (match[5] or "").upper())
+    zone = (match[5] or "").upper()
+    value = ("time", (hour % 24 * 60 + minute) * 60 + second, "UTC" if zone in ("Z", "GMT") else zone)
     mark = (Decimal(noon), None) if match[4] else None
-    lasting = () if match[4] else (quantity(Decimal(value[1]), UNITS["s"]),)  # 2:20 can be two hours and twenty minutes
+    lasting = (
+        () if match[4] or zone else (quantity(Decimal(value[1]), UNITS["s"]),)
+    )  # 2:20 can be two hours and twenty minutes
     return Found("time", start, match.end(), (match.span(),), value, lasting, mark)
 
 

@@ -9,14 +9,19 @@ from decimal import Decimal
 from compressor_cli.core.facts.dates import MERIDIEM, date_at, time_at
 from compressor_cli.core.facts.tokens import Found, Span, Words
 from compressor_cli.core.facts.units import MONEY, UNITS, compound, unit
-from compressor_cli.core.facts.values import FRACTIONS, GLYPHS, SCALES, SPACE, Unit, decimal, quantity, ratio
+from compressor_cli.core.facts.values import FRACTIONS, GLYPHS, SCALES, SPACE, Unit, decimal, plus, quantity, ratio
 
 _DIGITS = re.compile(rf"\d{{1,3}}([,'’]|{SPACE})\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*(?:\.\d+)?|\d+(?:\.\d+)*")
 _NO_DIGIT = re.compile(r"[^\d.]")
 _DIGIT = re.compile(r"\d+")
-_POWER = re.compile(r"[eE]([-−+]?\d{1,3})(?!\w)| ?[×x·*] ?10(?:\^|\*\*)?([-−⁻]?[\d⁰¹²³⁴-⁹]{1,3})(?![\w.])")
+_POWER = re.compile(
+    r"[eE]([-−+]?\d{1,3})(?!\w)| ?[×x·*] ?10(\^|\*\*|(?=[-−⁻⁰¹²³⁴-⁹]))?([-−⁻]?[\d⁰¹²³⁴-⁹]{1,3})(?![\w.])"
+)
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
+_SUPERSCRIPTS = frozenset("⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_EXPONENT = re.compile(r"(?:\^\{?([-−]?\d{1,3})\}?|(⁻?[⁰¹²³⁴-⁹]{1,3}))(?!\w)")
 _SUFFIX = re.compile(r"(st|nd|rd|th)c?(?!\w)|(s)(?!\w)", re.I)
+_BY = re.compile(r"\d[xX](?= ?\d)")  # 2x3 m
 _COUNTED = re.compile(r"[a-z]{1,5}(?!\w)")  # 1000bp, 40ppl
 _LONG_SCALES = "|".join(sorted((word for word in SCALES if len(word) > 1), key=len, reverse=True))
 _SCALE = re.compile(rf"([kKMBTmb]|bn|mn)(?!\w|\^|[²³])|[ \u00a0-]?(?i:({_LONG_SCALES}))(?!\w)")
@@ -38,11 +43,12 @@ _BEFORE_UNIT = " -\u00a0\u2009\u202f"
 _EACH = {"dai": "day", "annual": "year"}
 _HALF_STARTS = frozenset(" ½⅓⅔¼¾⅕⅛")
 _CURRENCY = frozenset("$€£¥₹₽₩₺₿")
-_PREFIX = re.compile(r"(?:US\$|A\$|C\$|HK\$|NZ\$|R\$|[$€£¥₹₽₩₺₿]|\b[A-Z]{3}) ?$")
+_PREFIX = re.compile(r"(?:US\$|A\$|C\$|HK\$|NZ\$|R\$|\bRs\.?|[$€£¥₹₽₩₺₿]|\b[A-Z]{3}) ?$")
 _VERSION_BEFORE = re.compile(r"(?:\b(?:version|release|ver\.?|v\.?)|[a-z] ?[A-Z][A-Za-z+#]*) $")
 _VERSION_END = re.compile(r"(?:\.x|[-.]?(?:alpha|beta|rc|dev|post|pre)[-.]?\d*)(?!\w)")
 
 
+_LONGEST_POWER = 25  # digits
 PLAIN = (Decimal(1), None)  # the mark of a number without scale and unit
 
 
@@ -60,7 +66,7 @@ def figures(words: Words) -> Iterator[Found]:
 
 def _figure(text: str, start: int, end: int) -> Found | None:
     raw, before, after = text[start:end], text[start - 1 : start], text[end : end + 1]
-    if before.isalpha() or before == "_":
+    if (before.isalpha() or before == "_") and not (before in "xX" and _BY.match(text, start - 2)):
         return _lettered(text, start, end)
     if after and raw.isdigit() and (found := _dated(text, start, end, after)):
         return found
@@ -70,12 +76,15 @@ def _figure(text: str, start: int, end: int) -> Found | None:
         return found
     if before == "." and raw.isdigit() and not (text[start - 2 : start - 1].isalnum() or text.endswith("..", 0, start)):
         start, raw = start - 1, "0." + raw
-    number = decimal(raw if raw.isdigit() else _NO_DIGIT.sub("", raw))
+    said = raw if raw.isdigit() else _NO_DIGIT.sub("", raw)
+    number = decimal(said)
     if number is None:
-        return Found("number", start, end, ((start, end),), ("text", raw))
-    if after and after in "eE×x·* " and (power := _POWER.match(text, end)):
-        exponent = int((power[1] or power[2]).translate(_SUPERSCRIPT))
+        return Found("number", start, end, ((start, end),), ("text", said))
+    if after and after in "eE×x·* " and (power := _power_of_ten(text, end, raw)):
+        exponent = int((power[1] or power[3]).translate(_SUPERSCRIPT))
         return _measure(text, start, power.end(), number.scaleb(exponent))
+    if (after == "^" or (after in _SUPERSCRIPTS and said == "10")) and (power := _EXPONENT.match(text, end)):
+        return _power(text, start, power, said)
     if after.isalpha() and (suffix := _SUFFIX.match(text, end)):
         return _ordinal_or_decade(text, start, suffix, int(number))
     if (after and after in ".-abrdp" and _VERSION_END.match(text, end)) or (
@@ -91,6 +100,23 @@ def _figure(text: str, start: int, end: int) -> Found | None:
     if found and found.mark == PLAIN and "." in raw:
         return found._replace(also=(*found.also, ("version", raw)))
     return found
+
+
+def _power_of_ten(text: str, end: int, raw: str) -> re.Match[str] | None:
+    """1.5 × 1011 has lost a sign, 1920 × 1080 has not."""
+    power = _POWER.match(text, end)
+    plain = power is not None and power[1] is None and power[2] is None
+    return None if plain and raw.isdigit() and len(raw) > 1 else power
+
+
+def _power(text: str, start: int, exponent: re.Match[str], base: str) -> Found | None:
+    """10^6 and 2⁵; what is too long to be a quantity is compared as text."""
+    end, n = exponent.end(), int((exponent[1] or exponent[2]).translate(_SUPERSCRIPT))
+    if base == "10":
+        return _measure(text, start, end, Decimal(1).scaleb(n))
+    if 0 <= n * len(base) <= _LONGEST_POWER and base.isdigit():
+        return _measure(text, start, end, Decimal(int(base) ** n))
+    return Found("number", start, end, ((start, end),), ("text", f"{base}^{n}"))
 
 
 def _dated(text: str, start: int, end: int, after: str) -> Found | None:
@@ -148,7 +174,7 @@ def _measure(text: str, start: int, end: int, number: Decimal) -> Found | None:
     digits = end
     if text[end : end + 1] in _HALF_STARTS and (match := HALF.match(text, end)):
         above, below = GLYPHS.get(match[2], (match[3] or 1, match[4] or FRACTIONS.get(match[1], 1)))
-        number, end = number + ratio(int(above), int(below)), match.end()
+        number, end = plus(number, ratio(int(above), int(below))), match.end()
     return with_unit(text, (first, start), (digits, end), number, currency)
 
 
@@ -156,7 +182,9 @@ def _before(text: str, start: int, number: Decimal) -> tuple[int, Decimal, Unit 
     """Where the quantity starts, with its sign, and the currency before it."""
     first, currency = start, None
     before = text[max(0, start - 2) : start].rstrip()[-1:]
-    if (before.isupper() or before in _CURRENCY) and (match := _PREFIX.search(text, max(0, start - 4), start)):
+    if (before.isupper() or before in _CURRENCY or before in (".", "s")) and (
+        match := _PREFIX.search(text, max(0, start - 4), start)
+    ):
         name = match.group().strip()
         if name in UNITS and UNITS[name][0] in MONEY:
             first, currency = match.start(), UNITS[name]
@@ -182,7 +210,8 @@ def with_unit(
     name, last, counted = _unit_at(text, end, currency)
     base = currency or name
     after = text[end : end + 1]
-    if not (base or spelled_out) and (after.isalpha() or after == "_") and not _COUNTED.match(text, end):
+    lettered = not (base or spelled_out) and (after.isalpha() or after == "_")
+    if lettered and not (_COUNTED.match(text, end) or _BY.match(text, end - 1)):
         return None
     also += _also(text, (end, last), number, base)
     if counted:

@@ -22,6 +22,7 @@ from compressor_cli.core.facts.values import (
     SCALES,
     TIMES_OVER,
     WEEKDAYS,
+    plus,
     quantity,
     ratio,
     spelled,
@@ -75,7 +76,7 @@ def _aged(words: Words, found: Found) -> Found:
     near = words.lower[max(0, found.start - _BESIDE) : found.end + _BESIDE]
     if found.mark and found.mark[1] == UNITS["year"] and _AGE.search(near):
         assert isinstance(found.value, tuple)
-        return found._replace(also=(*found.also, quantity(found.value[1] / 12)))
+        return found._replace(also=(*found.also, quantity(ratio(found.value[1], 12))))
     return found
 
 
@@ -148,7 +149,7 @@ def _part(words: Words, i: int, before: str, after: str) -> Found | None:
     more = i > 3 and words.words[i - 2 : i] == ["and", "a"] and words.words[i - 4] in ("a", "an", "one")
     if more and (whole := unit(words.words[i - 3])):  # an hour and a half
         span = (words.starts[i - 4], words.ends[i])
-        return Found("number", *span, (span,), quantity(1 + ratio(1, below), whole))
+        return Found("number", *span, (span,), quantity(plus(Decimal(1), ratio(1, below)), whole))
     number = ratio(1, below)
     span = (words.starts[i - 1] if before in ("a", "one") else words.starts[i], words.ends[i])
     plain = Found("number", *span, (span,), quantity(number), (quantity(number * 100, UNITS["%"]),))
@@ -193,7 +194,7 @@ def _cardinal(words: Words, i: int, before: str, after: str) -> Found | None:
         number, start = -number, words.starts[i - 1]
     digits = end
     if match := HALF.match(words.text, end):
-        number, end = number + ratio(1, FRACTIONS.get(match[1], 2)), match.end()
+        number, end = plus(number, ratio(1, FRACTIONS.get(match[1], 2))), match.end()
     return with_unit(words.text, (start, start), (digits, end), number, None, True)
 
 

@@ -94,6 +94,7 @@ legal | banned forbidden prohibited
 longest | shortest
 majority | minority
 > man | woman
+mandatory compulsory obligatory | optional voluntary
 manual | automatic
 > more | fewer less
 > narrow | broad wide

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import lru_cache
 
-from compressor_cli.core.facts.values import EXACT
+from compressor_cli.core.facts.values import ratio
 
 # dimension, scale, and the names of the unit; short ones are as they are written, long ones in any case.
 _UNITS = """
@@ -152,7 +152,7 @@ GBP 0.01 pence penny p
 JPY 1 ¥ JPY yen
 CNY 1 CNY RMB yuan
 CHF 1 CHF franc francs swiss_franc swiss_francs
-INR 1 ₹ INR rupee rupees
+INR 1 ₹ INR Rs Rs. rupee rupees
 KRW 1 ₩ KRW
 RUB 1 ₽ RUB rouble roubles ruble rubles
 CAD 1 C$ CAD canadian_dollar canadian_dollars
@@ -195,4 +195,4 @@ def unit(name: str, attached: bool = False) -> tuple[str, Decimal] | None:
 
 
 def compound(above: tuple[str, Decimal], below: tuple[str, Decimal]) -> tuple[str, Decimal]:
-    return f"{above[0]}/{below[0]}", EXACT.divide(above[1], below[1])
+    return f"{above[0]}/{below[0]}", ratio(above[1], below[1])

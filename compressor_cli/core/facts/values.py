@@ -13,7 +13,7 @@ from functools import lru_cache
 Unit = tuple[str, Decimal]  # dimension and scale
 
 SPACE = r"[ \u00a0\u2009\u202f]"
-EXACT = Context(prec=16)  # 1/3 and 0.3333333333333333 are one value
+_ROUNDED, _EXACT = Context(prec=16), Context(prec=60)  # 1/3 and 0.3333333333333333 are one value
 _LONGEST = 25  # digits; what is longer is a code rather than a quantity, and compared as text
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -186,12 +186,22 @@ def decimal(digits: str) -> Decimal | None:
 
 def quantity(number: Decimal, unit: tuple[str, Decimal] | None = None) -> Hashable:
     if unit is None:
-        return ("n", EXACT.plus(number), "")
-    return ("n", EXACT.multiply(number, unit[1]), unit[0])
+        return ("n", number, "")
+    return ("n", _context(number).multiply(number, unit[1]), unit[0])
 
 
 def ratio(above: int | Decimal, below: int | Decimal) -> Decimal:
-    return EXACT.divide(Decimal(above), Decimal(below)) if below else Decimal(above)
+    number = Decimal(above)
+    return _context(number).divide(number, Decimal(below)) if below else number
+
+
+def plus(whole: Decimal, part: Decimal) -> Decimal:
+    return _context(whole).add(whole, part)
+
+
+def _context(number: Decimal) -> Context:
+    """What is written with more digits than a division leaves is meant to the last."""
+    return _EXACT if len(number.as_tuple().digits) > _ROUNDED.prec else _ROUNDED
 
 
 def spelled(words: Sequence[str]) -> tuple[Decimal, int] | None:
