@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,10 @@ WEIGHTS = "adapter/adapters.safetensors"
 TORN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no state": (lambda folder: (folder / STATE).unlink(), "state.json is missing"),
     "empty state": (lambda folder: (folder / STATE).write_text(""), "state.json is damaged"),
-    "cut state": (lambda folder: cut(folder / STATE) or cut(folder / STATE), "state.json is damaged"),
+    "cut state": (
+        lambda folder: (folder / STATE).write_text((folder / STATE).read_text()[:-2]),
+        "state.json is damaged",
+    ),
     "state that is a list": (lambda folder: (folder / STATE).write_text("[]"), "state.json is damaged"),
     "deep state": (lambda folder: (folder / STATE).write_text("[" * 100_000), "state.json is damaged"),
     "another format": (edit_state(format="x"), "not written by scc"),
@@ -249,7 +253,10 @@ def test_tensors_are_read_as_they_are(work: Path) -> None:
 
 def test_our_reading_is_that_of_the_library(work: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy")
-    given = {"a": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32), "b": np.arange(5, dtype=np.int64)}
+    given: dict[str, Any] = {
+        "a": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),
+        "b": np.arange(5, dtype=np.int64),
+    }
     numpy.save_file(given, work / "t.safetensors", metadata={"format": "np"})
     loaded = load_tensors(work / "t.safetensors")
     assert all(
@@ -276,7 +283,7 @@ class Planted:
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "optimizer.pkl", "optimizer.npz", "optimizer", "o.safetensors"])
 def test_nothing_that_could_run_is_read(name: str, work: Path) -> None:
-    saved = save(work, 1, lambda folder: (folder / "w.json").write_text("{}") and None)
+    saved = save(work, 1, lambda folder: tensors_file(folder / "w.safetensors"))
     (saved.path / name).write_bytes(pickle.dumps(Planted()))
     as_if = Checkpoint(saved.path, saved.position, saved.settings, {**saved.files, name: (1, "")})
     with pytest.raises(SccError, match=r"only \.safetensors and \.json|not a safetensors file"):

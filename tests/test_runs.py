@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor_cli.core import runs
 from compressor_cli.core.checkpoints import Position
 from compressor_cli.core.runfiles import (
     MetricsLog,
@@ -347,7 +347,7 @@ def test_the_commit_of_the_project_is_noted(spec: RunSpec, work: Path) -> None:
 
 
 def test_a_disk_too_small_is_told_before(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 3_000_000_000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 3_000_000_000}))
     require_space(work / "not/yet", 700_000_000, 3)
     with pytest.raises(UsageError, match=r"3 checkpoints in .* need 4\.0 GB, and 3\.0 GB are free"):
         require_space(work / "not/yet", 1_000_000_000, 3)
