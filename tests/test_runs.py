@@ -254,7 +254,7 @@ def test_a_signal_asks_to_save_and_leave(number: int, code: int, spec: RunSpec, 
     with (
         pytest.raises(SystemExit) as caught,
         open_run(work / "run", spec, on_event=events.append) as run,
-        stop_on_signals(run.tell) as stop,
+        stop_on_signals() as stop,
     ):
         train(run, 1, 3)
         run.leave_if(stop)
@@ -268,10 +268,10 @@ def test_a_signal_asks_to_save_and_leave(number: int, code: int, spec: RunSpec, 
 
 
 def test_a_second_signal_does_not_wait() -> None:
-    with pytest.raises(KeyboardInterrupt), stop_on_signals(lambda text: None):
+    with pytest.raises(KeyboardInterrupt), stop_on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(SystemExit), stop_on_signals(lambda text: None):
+    with pytest.raises(SystemExit), stop_on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -280,7 +280,7 @@ def test_no_signals_outside_the_main_thread() -> None:
     found: list[Stop] = []
 
     def inside() -> None:
-        with stop_on_signals(lambda text: None) as stop:
+        with stop_on_signals() as stop:
             found.append(stop)
 
     thread = threading.Thread(target=inside)

@@ -69,7 +69,6 @@ def board_server(folder: Path, host: str, port: int, tell: Callable[[str], None]
     """
     if find_spec("tensorboard") is None:
         raise MissingExtraError("tensorboard", "curves")
-    folder.mkdir(parents=True, exist_ok=True)
     words = ["--logdir", str(folder), "--host", host, "--port", str(free_port(host, port)), "--load_fast", "false"]
     with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody empties would stop the board
         board = subprocess.Popen(

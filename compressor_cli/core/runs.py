@@ -1,6 +1,6 @@
 """The folder of a training run, alike for every backend.
 
-with open_run(folder, spec, on_event=tell) as run, stop_on_signals(run.tell) as stop:
+with open_run(folder, spec, on_event=tell) as run, stop_on_signals() as stop:
     while run.step < total and not run.finished:
         ...one optimizer update, from run.resumed on...
         run.record(step, epoch, loss=loss, lr=lr, tokens=tokens, seconds=seconds)

@@ -54,10 +54,11 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
 
 
 @contextmanager
-def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
+def stop_on_signals() -> Iterator[Stop]:
     """For loops without asyncio: the first SIGINT or SIGTERM asks to stop, the second one does not wait.
 
-    Outside the main thread, which alone gets signals, it asks nothing.
+    Nothing is told here: the signal may have come in the middle of a line. Outside the main thread, which alone gets
+    signals, nothing is asked.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -68,7 +69,6 @@ def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
         if stop.asked:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         stop.ask(number)
-        tell("stopping after this step; once more to stop without a checkpoint")
 
     before = {number: signal.signal(number, received) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
