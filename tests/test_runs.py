@@ -148,7 +148,7 @@ def test_folders_that_are_no_run_are_refused(spec: RunSpec, work: Path) -> None:
         pass
     with pytest.raises(UsageError, match="is not a folder"), open_run(work / "train.jsonl", spec):
         pass
-    for text in ("", "[]", '{"format": "x"}', "[" * 100_000):
+    for text in ("", "[]", '{"format": "x"}', '{"format": "scc-run-1"}', "[" * 100_000):
         (work / "other/run.json").write_text(text)
         with pytest.raises(UsageError, match=r"run\.json is not"), open_run(work / "other", spec):
             pass
@@ -245,6 +245,20 @@ def test_a_line_that_is_no_row_is_named(work: Path) -> None:
     (work / "m.jsonl").write_text('{"step": 1}\n{"a": 1}\n{"step": 2}\n')
     with pytest.raises(SccError, match=r"m\.jsonl, line 2: a row has no step"):
         read_metrics(work / "m.jsonl")
+    (work / "m.jsonl").write_text('{"step": 1, "loss": "low"}\n')
+    with pytest.raises(SccError, match=r"m\.jsonl, line 1: loss is no number"):
+        read_metrics(work / "m.jsonl")
+
+
+def test_a_card_that_was_edited_badly_is_told(spec: RunSpec, work: Path) -> None:
+    with open_run(work / "run", spec):
+        pass
+    card = read_card(work / "run")
+    assert card
+    for change in ({"sessions": None}, {"created": "today"}, {"sessions": [{"started": 1}]}, {"state": 1}):
+        (work / "run/run.json").write_text(json.dumps({**card, **change}))
+        with pytest.raises(UsageError, match="is not the card of a run"):
+            read_card(work / "run")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

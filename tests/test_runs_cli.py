@@ -108,6 +108,14 @@ def test_curves_fit_80_columns_of_a_pipe(runs: Path, scc: Scc) -> None:
     assert found["curves"][0] == {"name": "done", "points": [[1, 3], [2, 2], [3, 1.5], [4, 1.2]]}
 
 
+def test_names_do_not_steer_the_terminal(work: Path, scc: Scc) -> None:
+    make_run(work / "runs/\x1b]0;title\x07\x9b31m", [1, 2])
+    for words in (("list", "runs"), ("show", "runs/\x1b]0;title\x07\x9b31m"), ("plot", "runs/\x1b]0;title\x07\x9b31m")):
+        done = scc("runs", *words)
+        assert done.exit_code == 0 and "?]0;title??31m" in done.stdout
+        assert not {"\x1b", "\x07", "\x9b"} & set(done.stdout)
+
+
 def test_runs_of_one_name_are_told_apart(work: Path, scc: Scc) -> None:
     for name in ("a/sft", "b/sft"):
         make_run(work / name, [1, 2])

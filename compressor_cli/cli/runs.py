@@ -57,7 +57,7 @@ def show_command(
     card = found.pop("run")
     checkpoints = found.pop("checkpoints")
     for name, value in found.items():
-        typer.echo(f"{name}: {'-' if value is None else value}")
+        _print_part(name, "-" if value is None else value)
     for name in ("command", "error", "settings", "data", "data_sha256", "versions", "git", "sessions"):
         if card.get(name):
             _print_part(name, card[name])
@@ -96,7 +96,8 @@ def plot_command(
 
 def _print_chart(chart: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
-    typer.echo(chart.encode(encoding, "replace").decode(encoding))
+    for line in chart.splitlines():
+        typer.echo(_plain(line).encode(encoding, "replace").decode(encoding))
 
 
 def _width() -> int:
@@ -115,7 +116,7 @@ def _print_table(found: Sequence[RunInfo]) -> None:
     for name in _COLUMNS:
         table.add_column(name, justify="right" if name in ("steps", "loss", "best val_loss", "duration") else "left")
     for run in found:
-        table.add_row(*(Text(cell) for cell in _cells(run)))
+        table.add_row(*(Text(_plain(cell)) for cell in _cells(run)))
     console = Console()
     if not console.is_terminal:  # a pipe has no width to break cells at
         console.width = Console(width=10_000).measure(table).maximum
@@ -139,4 +140,9 @@ def _print_part(name: str, value: Any) -> None:
         for n, inner in enumerate(value, start=1):
             _print_part(f"{name}.{n}", inner)
     else:
-        typer.echo(f"{name}: {value}")
+        typer.echo(_plain(f"{name}: {value}"))
+
+
+def _plain(text: str) -> str:
+    """A name from a file must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

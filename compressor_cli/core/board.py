@@ -32,14 +32,15 @@ os._exit(0)
 """
 
 
+def has_writer() -> bool:
+    return find_spec("tensorboardX") is not None
+
+
 class BoardWriter:
     """Events of `rows`, and of those written later. What an earlier session wrote is made again from the rows:
-    events of steps that a killed run lost would stay otherwise. `available`: whether tensorboardX is there."""
+    events of steps that a killed run lost would stay otherwise."""
 
     def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]], started: str) -> None:
-        self.available = find_spec("tensorboardX") is not None
-        if not self.available:
-            return
         from tensorboardX import SummaryWriter
 
         for old in folder.glob("events.out.tfevents.*"):
@@ -50,15 +51,12 @@ class BoardWriter:
             self.write(row)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        if not self.available:
-            return
         for name, value in row.items():
             if name not in _UNDRAWN and value is not None:
                 self._writer.add_scalar(_TAGS.get(name, name), value, row["step"], self._started + row["seconds"])
 
     def close(self) -> None:
-        if self.available:
-            self._writer.close()
+        self._writer.close()
 
 
 @contextmanager

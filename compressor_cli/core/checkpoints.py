@@ -157,15 +157,15 @@ def later_than(folder: Path, step: int) -> list[Path]:
     return [path for path in _entries(folder)[0] if _step(path) > step]
 
 
-def prune_checkpoints(folder: Path, keep_last: int) -> list[Path]:
-    """Remove all but the last `keep_last`; what was removed.
+def prune_checkpoints(folder: Path, keep_last: int, *, newest: Checkpoint | None = None) -> list[Path]:
+    """Remove all but the last `keep_last`; what was removed. `newest`, just saved, is not read again to be sure of it.
 
     Everything from the newest valid one on stays. Nothing is removed that holds more than was saved there.
     """
     if keep_last < 1:
         raise ValueError("keep_last is at least 1")
     shutil.rmtree(folder / _REMOVED, ignore_errors=True)  # what a killed removal left
-    newest, _ = latest_checkpoint(folder)
+    newest = newest or latest_checkpoint(folder)[0]
     ours = []
     for path in _entries(folder)[0]:
         try:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,21 @@ def read_card(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, RecursionError):
         raise UsageError(f"{folder / CARD} is not JSON") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not _is_card(card):
         raise UsageError(f"{folder / CARD} is not the card of a run that this version knows")
-    return card
+    return dict(card)
+
+
+def _is_card(card: Any) -> bool:
+    try:
+        times = [card["created"], *(session["started"] for session in card["sessions"])]
+        times += [session["ended"] for session in card["sessions"] if session["ended"] is not None]
+        for time_told in times:
+            datetime.fromisoformat(time_told)
+        texts = isinstance(card["backend"], str) and isinstance(card["state"], str)
+        return bool(card["format"] == FORMAT and texts and isinstance(card["versions"], dict))
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def lock_run(folder: Path) -> int:
@@ -77,6 +90,8 @@ def read_metrics(path: Path) -> tuple[list[Row], bool]:
             row = parse_row(line)
             if not isinstance(row.get("step"), int):
                 raise ValueError("a row has no step")
+            if strange := [name for name, value in row.items() if not isinstance(value, int | float | None)]:
+                raise ValueError(f"{strange[0]} is no number")
             rows.append(row)
         except ValueError as exc:
             if number == lines[-1][0] and not line.endswith(b"\n"):

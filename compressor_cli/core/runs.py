@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.core.board import BoardWriter
+from compressor_cli.core.board import BoardWriter, has_writer
 from compressor_cli.core.checkpoints import (
     Checkpoint,
     Position,
@@ -96,6 +96,7 @@ class Run:
         self.card: dict[str, Any] = {}
         self.resumed: Checkpoint | None = None
         self.saved_step = 0
+        self._board: BoardWriter | None = None
 
     @property
     def finished(self) -> bool:
@@ -147,7 +148,8 @@ class Run:
             **more,
         }
         self._metrics.append(row)
-        self._board.write(row)
+        if self._board:
+            self._board.write(row)
         self.on_event({"done": step, "total": self.spec.steps, "row": row})
         return row
 
@@ -160,7 +162,7 @@ class Run:
         self._metrics.sync()  # a resume from here must find the rows up to here
         saved = save_checkpoint(self.checkpoints, position, self.fingerprint, write)
         self.saved_step = saved.step
-        prune_checkpoints(self.checkpoints, self.spec.keep_last)
+        prune_checkpoints(self.checkpoints, self.spec.keep_last, newest=saved)
         self.log(f"saved {saved.path.name}")
         self.on_event({"saved": saved.path.name})
         return saved
@@ -228,16 +230,16 @@ class Run:
             self.tell(f"{self._metrics.dropped} rows of metrics after step {self.saved_step} are done again")
         if before:
             self.tell(f"going on after step {self.saved_step}" if self.resumed else "no checkpoint: starting again")
-        self._board = BoardWriter(self.folder / BOARD, self._metrics.rows, self.card["created"])
-        if not self._board.available:
+        if has_writer():
+            self._board = BoardWriter(self.folder / BOARD, self._metrics.rows, self.card["created"])
+        else:
             self.tell("no TensorBoard events are written: tensorboardX is not installed")
 
     def _close(self, error: BaseException | None) -> None:
-        if hasattr(self, "_board"):
+        if self._board:
             self._board.close()
-        if hasattr(self, "_metrics"):
-            self._metrics.close()
-        if not self.card.get("sessions") or self.card["sessions"][-1]["ended"]:
+        self._metrics.close()
+        if self.card["sessions"][-1]["ended"]:  # the run was finished before
             return
         state = self.card["state"]
         failed = isinstance(error, Exception)
@@ -277,16 +279,16 @@ def open_run(
     run = Run(folder, spec, fingerprint, on_event)
     try:
         run._open(resume, resume_from)
-        yield run
-    except BaseException as exc:
-        run._close(exc)
-        with suppress(OSError):
-            folder.rmdir()  # one that was made for a run that is refused is empty
-        raise
-    else:
+        try:
+            yield run
+        except BaseException as exc:
+            run._close(exc)
+            raise
         run._close(None)
     finally:
         os.close(lock)
+        with suppress(OSError):
+            folder.rmdir()  # one that was made for a run that is refused is empty
 
 
 def refuse_other(place: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
