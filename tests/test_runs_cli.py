@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Scc
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compressor_cli.core import curves
@@ -198,6 +198,7 @@ shapes = st.lists(
 )
 
 
+@example([[(1000.0, -1e9), (1001.0, 0.0)]], 30, False)
 @given(shapes, st.integers(30, 200), st.booleans())
 def test_any_curves_can_be_drawn(points: list[list[tuple[float, float]]], width: int, dashed: bool) -> None:
     given = [Curve(f"run {n}", tuple(sorted(each)), dashed) for n, each in enumerate(points)]

@@ -76,6 +76,7 @@ def terminal_chart(curves: Sequence[Curve], width: int = 80, height: int = 20) -
         drawn = "".join(marks.get((n, m), chr(0x2800 + cell) if cell else " ") for m, cell in enumerate(row))
         lines.append(f"{tick:>{margin - 2}} ┤{drawn}".rstrip())
     left, right = f"step {_number(first)}", _number(last)
+    left = left if len(left) + len(right) < columns else ""
     lines.append(" " * (margin - 1) + "└" + "─" * columns)
     lines.append(" " * margin + left + right.rjust(columns - len(left)))
     for curve, mark in zip(curves, _cycle(_MARKS, len(curves)), strict=True):
@@ -229,7 +230,7 @@ def _dashes(points: Sequence[Point], drawn: float = 6, gap: float = 4) -> list[l
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 and value == int(value) else f"{value:.4g}"
 
 
 def _cycle(marks: str, count: int) -> list[str]:
