@@ -16,7 +16,7 @@ $(BIN)/scc: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(BIN)/scc
-	$(PIP) --editable '.[data,providers,embeddings,local,torch,dev]'
+	$(PIP) --editable '.[data,providers,embeddings,local,torch,curves,dev]'
 	@touch $@
 
 .PHONY: setup

@@ -230,6 +230,16 @@ class Endpoints(BaseSettings):
     google: str | None = Field(None, validation_alias="GOOGLE_GEMINI_BASE_URL")
 
 
+class BoardSettings(BaseSettings):
+    """The TensorBoard program, under the names that other trainers read. `auto` starts it without `--tensorboard`."""
+
+    model_config = _OWN_NAMES
+
+    auto: bool = Field(False, validation_alias="TB_AUTO")
+    host: str = Field("127.0.0.1", validation_alias="TB_HOST")
+    port: int = Field(6006, ge=1, le=65535, validation_alias="TB_PORT")
+
+
 class DataCheckSettings(Section):
     """`model` has the tokenizer, `max_seq_length` is where rows are cut, `mask` says which answers are trained."""
 
@@ -310,7 +320,11 @@ def load_endpoints() -> Endpoints:
     return _load(Endpoints)
 
 
-OwnNames = TypeVar("OwnNames", Keys, Endpoints)
+def load_board() -> BoardSettings:
+    return _load(BoardSettings)
+
+
+OwnNames = TypeVar("OwnNames", Keys, Endpoints, BoardSettings)
 
 
 def _load(settings: type[OwnNames]) -> OwnNames:
@@ -318,6 +332,8 @@ def _load(settings: type[OwnNames]) -> OwnNames:
         return settings()
     except (UnicodeDecodeError, OSError):
         raise UsageError(f"{ENV_FILE} cannot be read as UTF-8 text") from None
+    except ValidationError as exc:
+        raise UsageError("; ".join(told(error) for error in exc.errors())) from None
 
 
 def key_variables(provider: str) -> str:

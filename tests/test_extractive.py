@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from compressor_cli.backends.extractive.labels import (
     read_answers,
     text_hash,
 )
+from compressor_cli.core.checkpoints import latest_checkpoint
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import dump_row, read_rows
 from compressor_cli.errors import SccError, UsageError
@@ -94,7 +96,8 @@ def tiny(base_model: Path, **changes: Any) -> ExtractiveSettings:
 def test_a_run_has_its_files_and_learns(base_model: Path, data: Path, work: Path) -> None:
     summary = train_extractive(tiny(base_model, epochs=6, batch_size=4), data, work / "run")
     assert isinstance(summary, TrainSummary)
-    assert {path.name for path in summary.run.iterdir()} == {"run.json", "train.log", "metrics.jsonl", "model"}
+    names = {path.name for path in summary.run.iterdir()}
+    assert names - {"tensorboard"} == {"run.json", "train.log", "metrics.jsonl", "checkpoints", "model"}
     rows = list(read_rows(summary.run / "metrics.jsonl"))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < 0.96 * rows[0]["loss"]
@@ -120,18 +123,45 @@ def test_an_interrupted_run_ends_with_the_same_weights(base_model: Path, data: P
     whole = train_extractive(settings, data, work / "whole")
 
     def stop_after_the_first_epoch(event: Mapping[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] > event["total"] / 2:
+        if event.get("done", 0) > event.get("total", 0) / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_extractive(settings, data, work / "cut", on_event=stop_after_the_first_epoch)
     assert not (work / "cut" / "model").exists()
     events: list[str] = []
-    resumed = train_extractive(settings, data, work / "cut", on_event=lambda event: events.append(event["event"]))
-    assert "resumed" in events
+    resumed = train_extractive(
+        settings, data, work / "cut", on_event=lambda event: events.append(event.get("message", ""))
+    )
+    assert any(event.startswith("going on after step") for event in events)
     assert isinstance(whole, TrainSummary) and isinstance(resumed, TrainSummary)
     assert sha256_file(whole.model / "model.onnx") == sha256_file(resumed.model / "model.onnx")
     assert len(list(read_rows(resumed.run / "metrics.jsonl"))) == 3
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_a_signal_saves_within_the_epoch_and_nothing_differs_in_the_end(
+    step: int, base_model: Path, data: Path, work: Path
+) -> None:
+    settings = tiny(base_model, epochs=2)
+    whole = train_extractive(settings, data, work / "whole")
+
+    def terminate(event: Mapping[str, Any]) -> None:
+        if event.get("done") == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        train_extractive(settings, data, work / "cut", on_event=terminate)
+    assert caught.value.code == 143
+    saved, _ = latest_checkpoint(work / "cut/checkpoints")
+    assert saved and saved.step == step and saved.position.step_in_epoch
+    resumed = train_extractive(settings, data, work / "cut")
+    assert isinstance(whole, TrainSummary) and isinstance(resumed, TrainSummary)
+    assert sha256_file(whole.model / "model.onnx") == sha256_file(resumed.model / "model.onnx")
+    timed = ("seconds", "tokens_per_second")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in read_rows(work / "cut/metrics.jsonl")] == [
+        {k: v for k, v in row.items() if k not in timed} for row in read_rows(work / "whole/metrics.jsonl")
+    ]
 
 
 @pytest.mark.slow
@@ -160,9 +190,9 @@ def test_a_finished_run_is_left_alone(base_model: Path, data: Path, work: Path) 
     before = (first.model / "model.onnx").stat().st_mtime_ns
     events: list[str] = []
     train_extractive(
-        tiny(base_model, epochs=1), data, work / "run", on_event=lambda event: events.append(event["event"])
+        tiny(base_model, epochs=1), data, work / "run", on_event=lambda event: events.append(event.get("message", ""))
     )
-    assert "done_before" in events
+    assert "this run is complete already" in events
     assert (first.model / "model.onnx").stat().st_mtime_ns == before
 
 
@@ -220,6 +250,55 @@ def test_a_missing_package_names_its_extra(data: Path, scc: Scc, monkeypatch: py
     done = scc("train", "--backend", "extractive", "--data", "sft", "--output", "run")
     assert done.exit_code == 2
     assert "'onnx'" in done.stderr and "-m pip install 'compressor-cli[torch]'" in done.stderr
+
+
+def test_a_missing_board_is_told_before_anything_starts(
+    data: Path, work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from compressor_cli.core import board
+
+    monkeypatch.setattr(board, "find_spec", lambda name: None)
+    words = ("train", "--backend", "extractive", "--data", "sft", "--output", "run")
+    done = scc(*words, "--tensorboard")
+    assert done.exit_code == 2 and "'tensorboard'" in done.stderr and "[curves]" in done.stderr
+    monkeypatch.setenv("TB_AUTO", "1")
+    assert scc(*words).exit_code == 2
+    assert not (work / "run").exists()
+
+
+def test_a_board_shows_the_run_while_it_lasts(
+    base_model: Path, data: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("TB_AUTO", "1")
+    monkeypatch.setenv("TB_PORT", "16006")
+    monkeypatch.setenv("SCC_EXTRACTIVE__MAX_SEQ_LENGTH", "96")
+    words = ["train", "--backend", "extractive", "--data", "sft", "--output", "run", "--epochs", "1"]
+    words = [*words, "--base-model", str(base_model), "--limit", "8"]
+    assert "layers = 3: the base model has 2" in scc(*words).stderr
+    monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")
+    done = scc(*words)  # a run that was refused has not begun
+    assert done.exit_code == 0
+    assert re.search(r"TensorBoard: http://127\.0\.0\.1:16\d\d\d/", done.stderr)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_process_that_is_asked_to_stop(
+    number: int, code: int, base_model: Path, data: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")
+    monkeypatch.setenv("SCC_EXTRACTIVE__MAX_SEQ_LENGTH", "96")
+    command = [sys.executable, "-m", "compressor_cli", "train", "--backend", "extractive", "--data", "sft", "-o", "cut"]
+    child = subprocess.Popen(
+        [*command, "--base-model", base_model, "--epochs", "500"], stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr
+    assert any(line.startswith("step ") for line in child.stderr)
+    child.send_signal(number)
+    rest = child.communicate()[1]
+    assert child.returncode == code, rest
+    saved, _ = latest_checkpoint(work / "cut/checkpoints")
+    assert saved and f"stopped; the same command goes on after step {saved.step}" in rest
 
 
 def test_rows_that_are_no_chat_rows_are_named() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -66,6 +64,7 @@ def pull_command(
 
     Each row is checked; a malformed one stops the pull and leaves the folder as it was.
     """
+    from compressor_cli.cli.progress import rows_progress
     from compressor_cli.settings import load_keys, load_settings
     from compressor_cli.stages.pull import parse_split_words, pull, require_complete
 
@@ -79,7 +78,7 @@ def pull_command(
     }
     settings = load_settings(config, pull=flags).pull
     key = load_keys().huggingface
-    with _narrated() as on_event:
+    with rows_progress("reading rows") as on_event:
         summary = pull(settings, force=force, token=key.get_secret_value() if key else None, on_event=on_event)
     if as_json:
         print_json(summary.as_dict())
@@ -93,30 +92,6 @@ def _print(summary: PullSummary) -> None:
         typer.echo(f"{summary.output / name}  {rows} rows")
     if summary.unchanged:
         say(f"{summary.output} already holds {summary.manifest['dataset']}; nothing was done (--force pulls it again)")
-
-
-@contextmanager
-def _narrated() -> Iterator[Callable[[Any], None]]:
-    """Notes as lines on stderr; a running count of rows where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
-    from compressor_cli.stages.pull import Note
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} rows"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def on_event(event: Any) -> None:
-            if isinstance(event, Note):
-                bars.console.print(event.text, markup=False, highlight=False, soft_wrap=True)
-                return
-            if event.split not in tasks:
-                tasks[event.split] = bars.add_task(event.split, total=None)
-            bars.update(tasks[event.split], completed=event.rows)
-
-        yield on_event
 
 
 app.command("split")(datasets.split)

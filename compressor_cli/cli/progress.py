@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from compressor_cli.cli.common import say
@@ -37,21 +36,13 @@ def rows_progress(description: str) -> Iterator[OnEvent]:
 
 @contextmanager
 def training_progress() -> Iterator[OnEvent]:
-    """For the events of a training backend: plan, resumed, step, epoch."""
+    """For the events of a run: besides steps and messages, each `row` of metrics becomes a line."""
     with rows_progress("training") as show:
 
         def on_event(event: Mapping[str, Any]) -> None:
-            kind = event["event"]
-            if kind == "step":
-                show({"done": event["step"], "total": event["total"]})
-            elif kind == "plan":
-                show({"message": ", ".join(f"{name} {value}" for name, value in asdict(event["plan"]).items())})
-            elif kind == "resumed":
-                show({"message": f"going on after epoch {event['epoch']}"})
-            elif kind == "done_before":
-                show({"message": "this run is complete already"})
-            elif kind == "epoch":
-                fields = {key: value for key, value in event["history"][-1].items() if key not in ("step", "tokens")}
+            show(event)
+            if "row" in event:
+                fields = {key: value for key, value in event["row"].items() if value is not None and key != "tokens"}
                 show({"message": "  ".join(f"{key} {value}" for key, value in fields.items())})
 
         yield on_event

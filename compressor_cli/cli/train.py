@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,12 +32,21 @@ def train(
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate of the encoder.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and dropout.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Use only the first N rows of each file.")] = None,
+    tensorboard: Annotated[
+        bool | None,
+        typer.Option(
+            "--tensorboard/--no-tensorboard",
+            help="Serve TensorBoard on this run while it lasts; also where TB_AUTO=1. TB_HOST, TB_PORT say where.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; start nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a compressor on verbose -> compressed chat rows."""
     from compressor_cli.cli.progress import training_progress
-    from compressor_cli.settings import load_settings
+    from compressor_cli.core.board import board_server
+    from compressor_cli.settings import load_board, load_settings
     from compressor_cli.stages.train import TrainPlan, train_extractive
 
     settings = load_settings(
@@ -51,7 +61,11 @@ def train(
             "limit": limit,
         },
     ).extractive
-    with training_progress() as on_event:
+    with ExitStack() as stack:
+        board = load_board()
+        if not dry_run and (board.auto if tensorboard is None else tensorboard):
+            stack.enter_context(board_server(output, board.host, board.port, say))
+        on_event = stack.enter_context(training_progress())
         command = shlex.join(["scc", *sys.argv[1:]])
         result = train_extractive(settings, data, output, command=command, dry_run=dry_run, on_event=on_event)
     if as_json:

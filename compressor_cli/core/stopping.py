@@ -1,9 +1,10 @@
-"""Ending a run of many requests in good order: what is in flight is paid for, so it is waited for."""
+"""Ending a run in good order: requests in flight are paid for, so they are waited for; a training loop saves first."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,31 @@ def stopped_by_signals(stop: Stop, tell: Callable[[str], None]) -> Iterator[None
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """For loops without asyncio: the first SIGINT or SIGTERM asks to stop, the second one does not wait.
+
+    Nothing is told here: the signal may have come in the middle of a line. Outside the main thread, which alone gets
+    signals, nothing is asked.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def received(number: int, frame: object) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        stop.ask(number)
+
+    before = {number: signal.signal(number, received) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

@@ -38,22 +38,7 @@ PROGRESS_EVERY = 500
 MANIFEST_KEYS = ("dataset", "revision", "fingerprint", "split", "skipped", "left_out")
 
 
-@dataclass(frozen=True)
-class Note:
-    """Something the user is to know."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """`rows` of the split were read so far."""
-
-    split: str
-    rows: int
-
-
-OnEvent = Callable[[Note | Progress], None]
+OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,8 @@ def pull(
     with ExitStack() as stack:
         stage = stack.enter_context(staging(settings.output))
         if stage.finished_earlier:
-            on_event(Note(f"a pull into {settings.output} that was cut off while moving its files was finished"))
+            told = f"a pull into {settings.output} that was cut off while moving its files was finished"
+            on_event({"message": told})
         source = stack.enter_context(source_of_rows)
         split_map = _split_map(source, settings.split, on_event)
         targets = [f"{target}.jsonl" for target in split_map.values()]
@@ -126,10 +112,11 @@ def pull(
                 return PullSummary(settings.output, True, before)
             _refuse_to_replace(settings.output, before, targets)
         if before and before["dataset"] != settings.dataset:
-            on_event(Note(f"the earlier pull of {before['dataset']} is replaced"))
+            on_event({"message": f"the earlier pull of {before['dataset']} is replaced"})
         manifest = _manifest(source, split_map)
+        read = 0
         for split, target in split_map.items():
-            _write_split(source, split, stage.folder / target, manifest, settings.skip_invalid, on_event)
+            read += _write_split(source, split, stage.folder / target, manifest, settings.skip_invalid, on_event, read)
         if not force:  # once more: the files may have been edited meanwhile, and the names of all are known now
             _refuse_to_replace(settings.output, before, list(manifest["files"]))
         write_json(stage.folder / MANIFEST, manifest)
@@ -188,7 +175,7 @@ def _split_map(source: Source, asked: Mapping[str, str] | None, on_event: OnEven
         raise UsageError(f"{source.name} has several splits for one file; it has: {exist}", hint=hint)
     others = [split for split in source.splits if split not in split_map]
     if others:
-        on_event(Note(f"splits left out: {', '.join(others)} (--split SOURCE=TARGET takes them)"))
+        on_event({"message": f"splits left out: {', '.join(others)} (--split SOURCE=TARGET takes them)"})
     return split_map
 
 
@@ -256,9 +243,18 @@ def _manifest(source: Source, split_map: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _write_split(
-    source: Source, split: str, target: Path, manifest: dict[str, Any], skip_invalid: bool, on_event: OnEvent
-) -> None:
-    """Writes `<target>.jsonl`, `<target>.meta.jsonl` where a row has other columns, and their manifest entries."""
+    source: Source,
+    split: str,
+    target: Path,
+    manifest: dict[str, Any],
+    skip_invalid: bool,
+    on_event: OnEvent,
+    read_before: int,
+) -> int:
+    """Writes `<target>.jsonl`, `<target>.meta.jsonl` where a row has other columns, and their manifest entries.
+
+    The rows read; `read_before` are those of other splits, and events count both.
+    """
     chat_path, meta_path = target.with_suffix(".jsonl"), target.with_suffix(".meta.jsonl")
     skipped: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
@@ -271,7 +267,7 @@ def _write_split(
         for index, (place, row) in enumerate(rows):
             read = index + 1
             if index % PROGRESS_EVERY == 0:
-                on_event(Progress(split, index))
+                on_event({"done": read_before + index, "total": None})
             try:
                 line, rest, unplaced = _lines(row)
             except MalformedRow as exc:
@@ -285,7 +281,7 @@ def _write_split(
             written += 1
             with_rest += rest != b"{}\n"
             left_out.update(unplaced)
-    on_event(Progress(split, read))
+    on_event({"done": read_before + read, "total": None})
     if not written:
         reasons = f": {', '.join(skipped)}" if skipped else ""
         raise SccError(f"split {split!r} has no row to write; {read} were read{reasons}")
@@ -299,7 +295,8 @@ def _write_split(
     if left_out:
         manifest["left_out"][split] = dict(left_out)
         told = ", ".join(f"{key} ({count} rows)" for key, count in left_out.items())
-        on_event(Note(f"split {split!r}: left out, since the files have no place for it: {told}"))
+        on_event({"message": f"split {split!r}: left out, since the files have no place for it: {told}"})
+    return read
 
 
 def _lines(row: dict[str, Any] | MalformedRow) -> tuple[bytes, bytes, set[str]]:

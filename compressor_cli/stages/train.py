@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compressor_cli import __version__
 from compressor_cli.backends import BACKENDS
-from compressor_cli.core.files import sha256_file, write_atomic, write_json
-from compressor_cli.core.jsonl import content_key, dump_row, read_rows
+from compressor_cli.core.files import sha256_file, write_json
+from compressor_cli.core.jsonl import content_key, read_rows
+from compressor_cli.core.runs import Run, RunSpec, open_run
+from compressor_cli.core.stopping import stop_on_signals
 from compressor_cli.errors import MissingExtraError, UsageError
 from compressor_cli.settings import ExtractiveSettings
 
@@ -71,8 +69,7 @@ def train_extractive(
             f"{files['train']}: none of its {labelled.asked} rows is prose; there is nothing to learn from"
         )
     base = base_folder(settings.base_model)
-    card = _run_card(settings, files, base)
-    job = _Job(settings, run, base, card, command, on_event)
+    job = _Job(settings, base)
     windows = job.windows(labelled.examples), job.windows(valid.examples if valid else ())
     plan = TrainPlan(
         rows=labelled.asked,
@@ -86,8 +83,14 @@ def train_extractive(
     )
     if dry_run:
         return plan
-    on_event({"event": "plan", "plan": plan})
-    return job.execute(*windows)
+    on_event({"message": ", ".join(f"{name} {value}" for name, value in asdict(plan).items())})
+    network = job.network()  # what it refuses must not have begun a run
+    with open_run(run, _spec(settings, files, base, plan, command), on_event=on_event) as opened:
+        if opened.finished:
+            on_event({"message": "this run is complete already"})
+        else:
+            job.execute(opened, network, *windows)
+        return TrainSummary(run, run / "model", opened.rows[-1])
 
 
 def _data_files(data: Path) -> dict[str, Path]:
@@ -104,36 +107,30 @@ def _rows(path: Path, limit: int | None) -> list[dict[str, Any]]:
     return rows[:limit] if limit else rows
 
 
-def _run_card(settings: ExtractiveSettings, files: Mapping[str, Path], base: Path) -> dict[str, Any]:
-    """What makes the run: other values are another run."""
-    hashes = {name: sha256_file(path) for name, path in files.items()}
-    if settings.answers:
-        hashes["answers"] = sha256_file(settings.answers)
-    weights = sorted(base.glob("*.safetensors"))
-    return {
-        "backend": "extractive",
-        "settings": settings.model_dump(mode="json", exclude={"answers"}),  # its hash says which, wherever it lies
-        "data_sha256": hashes,
-        "base_sha256": {path.name: sha256_file(path) for path in weights},
-    }
+def _spec(
+    settings: ExtractiveSettings, files: Mapping[str, Path], base: Path, plan: TrainPlan, command: str
+) -> RunSpec:
+    answers = {"answers": settings.answers} if settings.answers else {}
+    return RunSpec(
+        backend="extractive",
+        model=settings.base_model,
+        settings=settings.model_dump(mode="json", exclude={"answers"}),  # its hash says which, wherever it lies
+        data={**files, **answers},
+        identity={"base_sha256": {path.name: sha256_file(path) for path in sorted(base.glob("*.safetensors"))}},
+        packages=("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy"),
+        steps=plan.steps,
+        keep_last=1,
+        command=command,
+    )
 
 
 class _Job:
-    """One run in its folder: run.json, train.log, metrics.jsonl, checkpoint.pt while it lasts, model/."""
+    """The tokenizer of the base model, and what is made with it: windows, and `model/` in the run."""
 
-    def __init__(
-        self,
-        settings: ExtractiveSettings,
-        run: Path,
-        base: Path,
-        card: dict[str, Any],
-        command: str,
-        on_event: Callable[[Event], None],
-    ) -> None:
+    def __init__(self, settings: ExtractiveSettings, base: Path) -> None:
         from tokenizers import Tokenizer
 
-        self.settings, self.run, self.base, self.card, self.on_event = settings, run, base, card, on_event
-        self.origin = {"command": command, "versions": _versions()}
+        self.settings, self.base = settings, base
         self.tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -152,91 +149,42 @@ class _Job:
 
         return sum(1 for _ in batches(windows, self.settings.batch_size, None))
 
-    def execute(self, train: Any, valid: Any) -> TrainSummary:
+    def network(self) -> Any:
         import torch
 
         from compressor_cli.backends.extractive.network import load_network
+
+        torch.manual_seed(self.settings.seed)
+        return load_network(self.base, self.settings.layers, self.settings.dropout)
+
+    def execute(self, run: Run, network: Any, train: Any, valid: Any) -> None:
         from compressor_cli.backends.extractive.training import fit
 
-        self._open()
-        if (self.run / "model" / "model.json").exists():
-            self.on_event({"event": "done_before"})
-            return TrainSummary(self.run, self.run / "model", self._last_metrics())
-        torch.manual_seed(self.settings.seed)
-        network = load_network(self.base, self.settings.layers, self.settings.dropout)
-        fit(network, train, valid, self.settings, self.run / "checkpoint.pt", self._record)
-        self._export(network)
-        (self.run / "checkpoint.pt").unlink(missing_ok=True)
-        return TrainSummary(self.run, self.run / "model", self._last_metrics())
+        with stop_on_signals() as stop:
+            fit(network, train, valid, self.settings, run, stop)
+        self._export(run, network)
+        run.finish()
 
-    def _open(self) -> None:
-        """Begin the run, or go on with one that is the same."""
-        place = self.run / "run.json"
-        if place.exists():
-            before = json.loads(place.read_text(encoding="utf-8"))
-            differing = [key for key in _flat(self.card) if _flat(before).get(key) != _flat(self.card)[key]]
-            if differing:
-                raise UsageError(
-                    f"{self.run} is a run with other settings or data: {', '.join(differing)}",
-                    hint="name another --output",
-                )
-            return
-        if self.run.exists() and any(self.run.iterdir()):
-            raise UsageError(f"--output {self.run} is not empty and no run", hint="name another --output")
-        write_json(place, {**self.card, **self.origin, "created": datetime.now(UTC).isoformat(timespec="seconds")})
-
-    def _record(self, event: Event) -> None:
-        if "history" in event:  # whole each time: a kill between checkpoint and metrics loses no row
-            write_atomic(self.run / "metrics.jsonl", b"".join(dump_row(row) for row in event["history"]))
-        if event["event"] != "step":
-            told = {key: value for key, value in event.items() if key != "history"}
-            if event["event"] == "epoch":
-                told |= event["history"][-1]
-            with (self.run / "train.log").open("a", encoding="utf-8") as log:
-                log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {json.dumps(told)}\n")
-        self.on_event(event)
-
-    def _last_metrics(self) -> dict[str, Any]:
-        path = self.run / "metrics.jsonl"
-        return list(read_rows(path))[-1] if path.exists() else {}
-
-    def _export(self, network: Any) -> None:
+    def _export(self, run: Run, network: Any) -> None:
         """`model/`: what compress loads; model.json is written last."""
         from compressor_cli.backends.extractive.network import export_onnx
 
-        folder = self.run / "model"
+        folder = run.folder / "model"
         folder.mkdir(exist_ok=True)
         export_onnx(network, folder / "model.onnx")
         self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        card = {name: run.fingerprint[name] for name in ("backend", "settings", "data_sha256", "base_sha256")}
         write_json(
             folder / "model.json",
             {
-                "id": content_key(self.card)[:12],
-                **self.card,
-                **self.origin,
-                "metrics": self._last_metrics(),
+                "id": content_key(card)[:12],
+                **card,
+                "command": run.card["command"],
+                "versions": run.card["versions"],
+                "metrics": run.rows[-1],
                 "max_seq_length": self.settings.max_seq_length,
                 "cls_id": self.cls_id,
                 "sep_id": self.sep_id,
                 "sha256": {name: sha256_file(folder / name) for name in ("model.onnx", "tokenizer.json")},
             },
         )
-
-
-def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in card.items():
-        if prefix == "" and key in ("command", "versions", "created"):
-            continue
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")
-    return {"compressor_cli": __version__, "python": platform.python_version(), **{n: version(n) for n in names}}

@@ -1,30 +1,32 @@
 """The training loop. Imports torch: load it only where it is needed.
 
-Every epoch starts from its own seed, so a run that was stopped goes on from its last whole epoch to the weights that
-an uninterrupted one would have.
+Every epoch starts from its own seed, and a checkpoint has the random state, so that a run that was stopped goes on to
+the weights that an uninterrupted one would have.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from compressor_cli.backends.extractive.labels import Example
 from compressor_cli.backends.extractive.network import HEADS, Network
-from compressor_cli.errors import SccError
+from compressor_cli.core.checkpoints import Position, load_state
+from compressor_cli.core.files import write_json
+from compressor_cli.core.runs import Run, require_finite
+from compressor_cli.core.stopping import Stop
 from compressor_cli.settings import ExtractiveSettings
-
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -117,65 +119,117 @@ def batches(windows: list[Window], size: int, rng: random.Random | None) -> Iter
 
 
 def fit(
-    network: Network,
-    train: list[Window],
-    valid: list[Window],
-    settings: ExtractiveSettings,
-    checkpoint: Path,
-    on_event: Callable[[Event], None],
+    network: Network, train: list[Window], valid: list[Window], settings: ExtractiveSettings, run: Run, stop: Stop
 ) -> None:
-    """Train in place. `checkpoint` is written after every epoch and read where it exists.
+    """Train in place, from where `run` stands. Saves a checkpoint after every epoch, and where `stop` is asked for."""
+    loop = _Loop(network, train, valid, settings, run, stop)
+    loop.restore()
+    while loop.epoch < settings.epochs:
+        loop.one_epoch()
 
-    An `epoch` event brings the metrics of all epochs so far, as the checkpoint has them.
-    """
-    steps_an_epoch = sum(1 for _ in batches(train, settings.batch_size, None))
-    total = settings.epochs * steps_an_epoch
-    body = [p for p in network.encoder.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": body, "lr": settings.learning_rate},
-            {"params": network.head.parameters(), "lr": settings.head_learning_rate},
-        ],
-        weight_decay=0.01,
-    )
-    warm = max(settings.warmup * total, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / warm) * max(0.0, 1 - s / total))
-    history = _restore(checkpoint, network, optimizer, schedule)
-    if history:
-        on_event({"event": "resumed", "epoch": len(history), "history": history})
-    for epoch in range(len(history), settings.epochs):
-        began, losses, tokens = time.perf_counter(), [], 0
-        torch.manual_seed(settings.seed * 1000 + epoch)
-        network.train()
-        for n, group in enumerate(batches(train, settings.batch_size, random.Random(settings.seed * 1000 + epoch))):
-            batch = make_batch(group)
-            loss = loss_of(network(batch.ids, batch.mask), batch, settings.keep_weight)
-            if not math.isfinite(loss.item()):
-                raise SccError(f"the loss is {loss.item()} at epoch {epoch + 1}, step {n + 1}; try a lower --lr")
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            tokens += int(batch.mask.sum())
-            on_event({"event": "step", "step": epoch * steps_an_epoch + n + 1, "total": total, "loss": loss.item()})
-        seconds = time.perf_counter() - began
-        history = [
-            *history,
-            {
-                "step": (epoch + 1) * steps_an_epoch,
-                "epoch": epoch + 1,
-                "loss": round(float(np.mean(losses)), 5),
-                **evaluate(network, valid, settings),
-                "lr": schedule.get_last_lr()[0],
-                "tokens": tokens,
-                "tokens_per_second": round(tokens / seconds, 1),
-                "seconds": round(seconds, 2),
-            },
-        ]
-        _save(checkpoint, history, network, optimizer, schedule)
-        on_event({"event": "epoch", "history": history})
+
+class _Loop:
+    """Where training stands. `losses`, `tokens` and `seconds` are those of the epoch that is under way."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: list[Window],
+        valid: list[Window],
+        settings: ExtractiveSettings,
+        run: Run,
+        stop: Stop,
+    ) -> None:
+        self.network, self.train, self.valid, self.settings, self.run, self.stop = (
+            network, train, valid, settings, run, stop
+        )  # fmt: skip
+        self.epoch, self.step_in_epoch, self.step = 0, 0, 0
+        self.losses: list[float] = []
+        self.tokens, self.seconds = 0, 0.0
+        self.steps_an_epoch = sum(1 for _ in batches(train, settings.batch_size, None))
+        total = settings.epochs * self.steps_an_epoch
+        body = [p for p in network.encoder.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": body, "lr": settings.learning_rate},
+                {"params": network.head.parameters(), "lr": settings.head_learning_rate},
+            ],
+            weight_decay=0.01,
+        )
+        warm = max(settings.warmup * total, 1)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda s: min(1, (s + 1) / warm) * max(0.0, 1 - s / total)
+        )
+
+    def one_epoch(self) -> None:
+        """Goes on within an epoch that was stopped: its order comes from its seed, its dropout from the saved state."""
+        seed = self.settings.seed * 1000 + self.epoch
+        if not self.step_in_epoch:
+            torch.manual_seed(seed)
+        self.network.train()
+        order = batches(self.train, self.settings.batch_size, random.Random(seed))
+        for group in islice(order, self.step_in_epoch, None):
+            self._one_step(group)
+            if self.stop.asked and self.step_in_epoch < self.steps_an_epoch:
+                self._save()
+                self.run.leave_if(self.stop)
+        self.run.record(
+            self.step,
+            self.epoch + 1,
+            loss=round(float(np.mean(self.losses)), 5),
+            lr=self.schedule.get_last_lr()[0],
+            tokens=self.tokens,
+            seconds=self.seconds,
+            **evaluate(self.network, self.valid, self.settings),
+        )
+        self.epoch, self.step_in_epoch = self.epoch + 1, 0
+        self.losses, self.tokens, self.seconds = [], 0, 0.0
+        self._save()
+        self.run.leave_if(self.stop)
+
+    def _one_step(self, group: list[Window]) -> None:
+        began = time.perf_counter()
+        batch = make_batch(group)
+        loss = loss_of(self.network(batch.ids, batch.mask), batch, self.settings.keep_weight)
+        self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+        require_finite(loss.item(), self.step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.losses.append(loss.item())
+        self.tokens += int(batch.mask.sum())
+        self.seconds += time.perf_counter() - began
+        self.run.on_event({"done": self.step, "total": self.run.spec.steps})
+
+    def _save(self) -> None:
+        self.run.save(Position(self.epoch, self.step_in_epoch, self.step), self._write)
+
+    def _write(self, folder: Path) -> None:
+        save_file(self.network.state_dict(), folder / "weights.safetensors")
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        torch.save(state, folder / "optimizer.pt")
+        write_json(
+            folder / "epoch.json", {"losses": self.losses, "tokens": self.tokens, "seconds": round(self.seconds, 3)}
+        )
+
+    def restore(self) -> None:
+        found = self.run.resumed
+        if found is None:
+            return
+        self.network.load_state_dict(load_file(found.path / "weights.safetensors"))
+        state = torch.load(found.path / "optimizer.pt", weights_only=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        under_way = load_state(found, "epoch.json")
+        self.losses, self.tokens, self.seconds = under_way["losses"], under_way["tokens"], under_way["seconds"]
+        self.epoch, self.step_in_epoch, self.step = astuple(found.position)
 
 
 def evaluate(network: Network, windows: list[Window], settings: ExtractiveSettings) -> dict[str, float | None]:
@@ -210,26 +264,3 @@ def auc(truth: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
     ranks[np.argsort(score, kind="stable")] = np.arange(1, len(score) + 1)
     area = (ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives)
     return round(float(area), 4)
-
-
-def _save(path: Path, history: list[Event], network: Network, optimizer: Any, schedule: Any) -> None:
-    state = {
-        "history": history,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    beside = path.with_suffix(".tmp")
-    torch.save(state, beside)
-    beside.replace(path)
-
-
-def _restore(path: Path, network: Network, optimizer: Any, schedule: Any) -> list[Event]:
-    """Metrics of the epochs that are done; none where there is no checkpoint."""
-    if not path.exists():
-        return []
-    state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return list(state["history"])
