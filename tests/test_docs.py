@@ -45,6 +45,9 @@ def test_every_command_stands_in_the_cli_page() -> None:
         "seed generate",
         "validate",
         "costs",
+        "runs list",
+        "runs show",
+        "runs plot",
         "train",
         "doctor",
     ):
