@@ -226,8 +226,15 @@ def test_dry_run_counts_and_writes_nothing(base_model: Path, data: Path, work: P
     ],
 )
 def test_bad_input_is_told(
-    args: tuple[str, ...], message: str, hint: str, base_model: Path, data: Path, scc: Scc
+    args: tuple[str, ...],
+    message: str,
+    hint: str,
+    base_model: Path,
+    data: Path,
+    scc: Scc,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")  # as many as the base model has
     given = {"--data": "sft", "--output": "run", "--base-model": str(base_model), "--epochs": "1"}
     given |= dict(zip(args[::2], args[1::2], strict=True))
     done = scc("train", "--backend", "extractive", *[word for pair in given.items() for word in pair])
