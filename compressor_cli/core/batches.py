@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.core.jsonl import dump_row, parse_row
+from compressor_cli.core.jsonl import append_row, parse_row
 from compressor_cli.errors import UsageError
 
 SUFFIX = ".batches.jsonl"
@@ -104,15 +104,7 @@ class BatchJournal:
         os.close(self._fd)
 
     def _append(self, event: str, batch: Batch, **values: Any) -> None:
-        data = dump_row({"event": event, "token": batch.token, **values})
-        start, written = os.fstat(self._fd).st_size, 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:])
-            os.fsync(self._fd)
-        except BaseException:
-            os.ftruncate(self._fd, start)
-            raise
+        append_row(self._fd, {"event": event, "token": batch.token, **values}, flush=True)
 
     def _apply(self, line: bytes, number: int) -> None:
         try:

@@ -29,6 +29,21 @@ def dump_row(row: Mapping[str, Any]) -> bytes:
         return json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
+def append_row(fd: int, row: Mapping[str, Any], *, flush: bool = False) -> int:
+    """At the end of a file that nobody else writes now, whole or not at all; the number of bytes."""
+    data, start = dump_row(row), os.fstat(fd).st_size
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(fd, data[written:])
+        if flush:
+            os.fsync(fd)
+    except BaseException:
+        os.ftruncate(fd, start)  # a full disk, or a signal, must not leave half a row
+        raise
+    return written
+
+
 def content_key(*parts: Any) -> str:
     """Hash of JSON-able parts that is the same in every process; 32 hex digits."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -181,15 +196,8 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """`row` must have a `key`; an `error` field marks it as failed."""
-        key, data = row["key"], dump_row(row)
-        start = os.fstat(self._fd).st_size
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:])
-        except BaseException:
-            os.ftruncate(self._fd, start)  # a full disk, or a signal, must not leave half a row
-            raise
+        key = row["key"]  # before anything is written
+        append_row(self._fd, row)
         self.rows[key] = "error" in row
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.core.jsonl import dump_row, parse_row
+from compressor_cli.core.jsonl import append_row, parse_row
 from compressor_cli.core.prices import NANO
 from compressor_cli.errors import SccError, SpendCapError, UsageError
 from compressor_cli.records import ChatReply, Usage
@@ -162,15 +162,7 @@ class Ledger:
             self._on_event({"message": f"{self.path}: a torn last line of {len(torn)} bytes was removed"})
 
     def _append(self, event: dict[str, Any]) -> None:
-        data = dump_row(event)
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:])
-        except BaseException:
-            os.ftruncate(self._fd, self._offset)  # a full disk, or a signal, must not leave half a line
-            raise
-        self._offset += len(data)
+        self._offset += append_row(self._fd, event)
         self._line += 1
         self._apply(event)
 
