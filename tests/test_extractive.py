@@ -82,7 +82,7 @@ def data(work: Path, samples: Path) -> Path:
 
 def tiny(base_model: Path, **changes: Any) -> ExtractiveSettings:
     values = {
-        "base_model": str(base_model),
+        "model": str(base_model),
         "layers": 2,
         "epochs": 2,
         "batch_size": 8,
@@ -169,7 +169,7 @@ def test_killed_at_any_moment_it_goes_on(base_model: Path, data: Path, work: Pat
     """`kill -9` five times, at growing delays; the last run ends, with the weights of a whole one."""
     command = [sys.executable, "-m", "compressor_cli", "train", "--backend", "extractive", "--data", str(data)]
     (work / "c.yaml").write_text(
-        f"extractive: {{base_model: {base_model}, layers: 2, max_seq_length: 96, batch_size: 4, epochs: 6}}"
+        f"extractive: {{model: {base_model}, layers: 2, max_seq_length: 96, batch_size: 4, epochs: 6}}"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     for n in range(5):
@@ -218,8 +218,8 @@ def test_dry_run_counts_and_writes_nothing(base_model: Path, data: Path, work: P
     [
         (("--data", "nowhere"), "no such folder", "scc data pull"),
         (("--data", "."), "train.jsonl is missing", "scc data pull"),
-        (("--base-model", "no-such-package"), "neither a folder nor an installed package", "pip install"),
-        (("--base-model", "."), "config.json is missing", ""),
+        (("--model", "no-such-package"), "neither a folder nor an installed package", "pip install"),
+        (("--model", "."), "config.json is missing", ""),
         (("--answers", "none.jsonl"), "no such file", ""),
         (("--epochs", "0"), "epochs", ""),
         (("--output", "sft"), "is not empty and no run", "--output"),
@@ -235,7 +235,7 @@ def test_bad_input_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")  # as many as the base model has
-    given = {"--data": "sft", "--output": "run", "--base-model": str(base_model), "--epochs": "1"}
+    given = {"--data": "sft", "--output": "run", "--model": str(base_model), "--epochs": "1"}
     given |= dict(zip(args[::2], args[1::2], strict=True))
     done = scc("train", "--backend", "extractive", *[word for pair in given.items() for word in pair])
     assert done.exit_code == 2
@@ -281,7 +281,7 @@ def test_a_board_shows_the_run_while_it_lasts(
     monkeypatch.setenv("TB_PORT", "16006")
     monkeypatch.setenv("SCC_EXTRACTIVE__MAX_SEQ_LENGTH", "96")
     words = ["train", "--backend", "extractive", "--data", "sft", "--output", "run", "--epochs", "1"]
-    words = [*words, "--base-model", str(base_model), "--limit", "8"]
+    words = [*words, "--model", str(base_model), "--limit", "8"]
     assert "layers = 3: the base model has 2" in scc(*words).stderr
     monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")
     done = scc(*words)  # a run that was refused has not begun
@@ -296,9 +296,7 @@ def test_a_real_process_that_is_asked_to_stop(
     monkeypatch.setenv("SCC_EXTRACTIVE__LAYERS", "2")
     monkeypatch.setenv("SCC_EXTRACTIVE__MAX_SEQ_LENGTH", "96")
     command = [sys.executable, "-m", "compressor_cli", "train", "--backend", "extractive", "--data", "sft", "-o", "cut"]
-    child = subprocess.Popen(
-        [*command, "--base-model", base_model, "--epochs", "500"], stderr=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([*command, "--model", base_model, "--epochs", "500"], stderr=subprocess.PIPE, text=True)
     assert child.stderr
     assert any(line.startswith("step ") for line in child.stderr)
     child.send_signal(number)

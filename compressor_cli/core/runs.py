@@ -60,7 +60,8 @@ class RunSpec:
     """What makes a run, and how it is conducted.
 
     Another `backend`, `model`, `settings`, `identity` (hashes of other inputs) or content of `data` is another run;
-    the rest may differ when it goes on. `steps` is what is planned, `packages` are those whose versions matter.
+    the rest may differ when it goes on. `steps` is what is planned, `packages` are those whose versions matter, `notes`
+    what else the card says.
     """
 
     backend: str
@@ -73,6 +74,7 @@ class RunSpec:
     save_every: int | None = None
     keep_last: int = 3
     command: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> dict[str, Any]:
         """As JSON gives it back. Reads the data."""
@@ -217,6 +219,7 @@ class Run:
             save_every=spec.save_every,
             keep_last=spec.keep_last,
             command=spec.command,
+            **spec.notes,
             data={name: {"path": str(path), "bytes": path.stat().st_size} for name, path in spec.data.items()},
             versions=versions,
             git=git_commit(),

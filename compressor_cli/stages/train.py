@@ -68,7 +68,7 @@ def train_extractive(
         raise UsageError(
             f"{files['train']}: none of its {labelled.asked} rows is prose; there is nothing to learn from"
         )
-    base = base_folder(settings.base_model)
+    base = base_folder(settings.model)
     job = _Job(settings, base)
     windows = job.windows(labelled.examples), job.windows(valid.examples if valid else ())
     plan = TrainPlan(
@@ -113,7 +113,7 @@ def _spec(
     answers = {"answers": settings.answers} if settings.answers else {}
     return RunSpec(
         backend="extractive",
-        model=settings.base_model,
+        model=settings.model,
         settings=settings.model_dump(mode="json", exclude={"answers"}),  # its hash says which, wherever it lies
         data={**files, **answers},
         identity={"base_sha256": {path.name: sha256_file(path) for path in sorted(base.glob("*.safetensors"))}},
