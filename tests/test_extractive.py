@@ -31,9 +31,10 @@ from compressor_cli.backends.extractive.labels import (
 from compressor_cli.core.checkpoints import latest_checkpoint
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import dump_row, read_rows
+from compressor_cli.core.training import Launch
 from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import ExtractiveSettings
-from compressor_cli.stages.train import TrainPlan, TrainSummary, train_extractive
+from compressor_cli.stages.train.extractive import ExtractivePlan, ExtractiveSummary, train_extractive
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -94,8 +95,8 @@ def tiny(base_model: Path, **changes: Any) -> ExtractiveSettings:
 
 
 def test_a_run_has_its_files_and_learns(base_model: Path, data: Path, work: Path) -> None:
-    summary = train_extractive(tiny(base_model, epochs=6, batch_size=4), data, work / "run")
-    assert isinstance(summary, TrainSummary)
+    summary = train_extractive(tiny(base_model, epochs=6, batch_size=4), data, Launch(work / "run"))
+    assert isinstance(summary, ExtractiveSummary)
     names = {path.name for path in summary.run.iterdir()}
     assert names - {"tensorboard"} == {"run.json", "train.log", "metrics.jsonl", "checkpoints", "model"}
     rows = list(read_rows(summary.run / "metrics.jsonl"))
@@ -109,7 +110,7 @@ def test_a_run_has_its_files_and_learns(base_model: Path, data: Path, work: Path
 
 
 def test_compress_uses_the_run(base_model: Path, data: Path, work: Path, scc: Scc) -> None:
-    train_extractive(tiny(base_model, epochs=1), data, work / "run")
+    train_extractive(tiny(base_model, epochs=1), data, Launch(work / "run"))
     text = "The harbour office moved on 4 March 2024, and nobody had told the 17 skippers who berth there."
     ours = compress(text, rate=0.5, protect="none", model=work / "run")
     assert 0 < ours.tokens_out <= 0.5 * ours.tokens_in
@@ -120,21 +121,21 @@ def test_compress_uses_the_run(base_model: Path, data: Path, work: Path, scc: Sc
 
 def test_an_interrupted_run_ends_with_the_same_weights(base_model: Path, data: Path, work: Path) -> None:
     settings = tiny(base_model, epochs=3)
-    whole = train_extractive(settings, data, work / "whole")
+    whole = train_extractive(settings, data, Launch(work / "whole"))
 
     def stop_after_the_first_epoch(event: Mapping[str, Any]) -> None:
         if event.get("done", 0) > event.get("total", 0) / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_extractive(settings, data, work / "cut", on_event=stop_after_the_first_epoch)
+        train_extractive(settings, data, Launch(work / "cut", on_event=stop_after_the_first_epoch))
     assert not (work / "cut" / "model").exists()
     events: list[str] = []
     resumed = train_extractive(
-        settings, data, work / "cut", on_event=lambda event: events.append(event.get("message", ""))
+        settings, data, Launch(work / "cut", on_event=lambda event: events.append(event.get("message", "")))
     )
     assert any(event.startswith("going on after step") for event in events)
-    assert isinstance(whole, TrainSummary) and isinstance(resumed, TrainSummary)
+    assert isinstance(whole, ExtractiveSummary) and isinstance(resumed, ExtractiveSummary)
     assert sha256_file(whole.model / "model.onnx") == sha256_file(resumed.model / "model.onnx")
     assert len(list(read_rows(resumed.run / "metrics.jsonl"))) == 3
 
@@ -144,19 +145,19 @@ def test_a_signal_saves_within_the_epoch_and_nothing_differs_in_the_end(
     step: int, base_model: Path, data: Path, work: Path
 ) -> None:
     settings = tiny(base_model, epochs=2)
-    whole = train_extractive(settings, data, work / "whole")
+    whole = train_extractive(settings, data, Launch(work / "whole"))
 
     def terminate(event: Mapping[str, Any]) -> None:
         if event.get("done") == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(SystemExit) as caught:
-        train_extractive(settings, data, work / "cut", on_event=terminate)
+        train_extractive(settings, data, Launch(work / "cut", on_event=terminate))
     assert caught.value.code == 143
     saved, _ = latest_checkpoint(work / "cut/checkpoints")
     assert saved and saved.step == step and saved.position.step_in_epoch
-    resumed = train_extractive(settings, data, work / "cut")
-    assert isinstance(whole, TrainSummary) and isinstance(resumed, TrainSummary)
+    resumed = train_extractive(settings, data, Launch(work / "cut"))
+    assert isinstance(whole, ExtractiveSummary) and isinstance(resumed, ExtractiveSummary)
     assert sha256_file(whole.model / "model.onnx") == sha256_file(resumed.model / "model.onnx")
     timed = ("seconds", "tokens_per_second")
     assert [{k: v for k, v in row.items() if k not in timed} for row in read_rows(work / "cut/metrics.jsonl")] == [
@@ -185,30 +186,32 @@ def test_killed_at_any_moment_it_goes_on(base_model: Path, data: Path, work: Pat
 
 
 def test_a_finished_run_is_left_alone(base_model: Path, data: Path, work: Path) -> None:
-    first = train_extractive(tiny(base_model, epochs=1), data, work / "run")
-    assert isinstance(first, TrainSummary)
+    first = train_extractive(tiny(base_model, epochs=1), data, Launch(work / "run"))
+    assert isinstance(first, ExtractiveSummary)
     before = (first.model / "model.onnx").stat().st_mtime_ns
     events: list[str] = []
     train_extractive(
-        tiny(base_model, epochs=1), data, work / "run", on_event=lambda event: events.append(event.get("message", ""))
+        tiny(base_model, epochs=1),
+        data,
+        Launch(work / "run", on_event=lambda event: events.append(event.get("message", ""))),
     )
     assert "this run is complete already" in events
     assert (first.model / "model.onnx").stat().st_mtime_ns == before
 
 
 def test_other_settings_or_data_are_another_run(base_model: Path, data: Path, work: Path) -> None:
-    train_extractive(tiny(base_model, epochs=1), data, work / "run")
+    train_extractive(tiny(base_model, epochs=1), data, Launch(work / "run"))
     with pytest.raises(UsageError, match=r"settings\.seed"):
-        train_extractive(tiny(base_model, epochs=1, seed=5), data, work / "run")
+        train_extractive(tiny(base_model, epochs=1, seed=5), data, Launch(work / "run"))
     with (data / "train.jsonl").open("ab") as handle:
         handle.write((data / "valid.jsonl").read_bytes())
     with pytest.raises(UsageError, match=r"data_sha256\.train"):
-        train_extractive(tiny(base_model, epochs=1), data, work / "run")
+        train_extractive(tiny(base_model, epochs=1), data, Launch(work / "run"))
 
 
 def test_dry_run_counts_and_writes_nothing(base_model: Path, data: Path, work: Path) -> None:
-    plan = train_extractive(tiny(base_model), data, work / "run", dry_run=True)
-    assert isinstance(plan, TrainPlan)
+    plan = train_extractive(tiny(base_model), data, Launch(work / "run"), dry_run=True)
+    assert isinstance(plan, ExtractivePlan)
     assert plan.rows == plan.prose + plan.code + plan.short == 80
     assert plan.steps > 0 and not (work / "run").exists()
 
@@ -247,7 +250,7 @@ def test_code_alone_teaches_nothing(base_model: Path, data: Path, work: Path) ->
     rows = [row for row in read_rows(data / "train.jsonl") if "```" in row["messages"][2]["content"]]
     (data / "train.jsonl").write_bytes(b"".join(map(dump_row, rows)))
     with pytest.raises(UsageError, match="none of its 40 rows is prose"):
-        train_extractive(tiny(base_model), data, work / "run")
+        train_extractive(tiny(base_model), data, Launch(work / "run"))
 
 
 def test_a_missing_package_names_its_extra(data: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from compressor_cli.cli.common import say
@@ -36,13 +37,86 @@ def rows_progress(description: str) -> Iterator[OnEvent]:
 
 @contextmanager
 def training_progress() -> Iterator[OnEvent]:
-    """For the events of a run: besides steps and messages, each `row` of metrics becomes a line."""
-    with rows_progress("training") as show:
+    """For the events of a run: at a terminal one line that moves, elsewhere about fifty lines of metrics a run."""
+    if not sys.stderr.isatty():
+        yield _plain_training
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(),
+    )
+    state: dict[str, Any] = {"kept": 0, "losses": [], "val": None, "speed": None}
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=None, metrics="")
 
         def on_event(event: Mapping[str, Any]) -> None:
-            show(event)
+            if "message" in event:
+                bar.console.print(event["message"], markup=False, highlight=False)
+            if "stage" in event:
+                state.update(kept=0, losses=[], val=None, speed=None)
+                bar.reset(task, description=event["stage"], metrics="")
+            if "saved" in event:
+                state["kept"] = event["kept"]
             if "row" in event:
-                fields = {key: value for key, value in event["row"].items() if value is not None and key != "tokens"}
-                show({"message": "  ".join(f"{key} {value}" for key, value in fields.items())})
+                _remember(state, event["row"])
+            if "done" in event:
+                bar.update(task, completed=event["done"], total=event.get("total"))
+            bar.update(task, metrics=_metrics(state))
 
         yield on_event
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN = 16  # means of the loss in the little chart
+
+
+def _remember(state: dict[str, Any], row: Mapping[str, Any]) -> None:
+    if row.get("loss") is not None:
+        state["losses"].append(row["loss"])
+    state["val"] = row["val_loss"] if row.get("val_loss") is not None else state["val"]
+    state["speed"] = row.get("tokens_per_second") or state["speed"]
+
+
+def _metrics(state: Mapping[str, Any]) -> str:
+    losses: list[float] = state["losses"]
+    parts = [f"loss {losses[-1]:.3f} {_trend(losses)}"] if losses else []
+    parts += [f"val {state['val']:.3f}"] if state["val"] is not None else []
+    parts += [f"{state['speed']:,.0f} tok/s"] if state["speed"] else []
+    parts += [f"{state['kept']} saved"] if state["kept"] else []
+    return "  ".join(parts)
+
+
+def _trend(losses: Sequence[float]) -> str:
+    """The loss of the run so far, from left to right, as bars of its mean over equal parts."""
+    count = min(_SHOWN, len(losses))
+    edges = [round(part * len(losses) / count) for part in range(count + 1)]
+    means = [sum(losses[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((mean - low) / span * (len(_BARS) - 1))] for mean in means)
+
+
+def _plain_training(event: Mapping[str, Any]) -> None:
+    for name in ("message", "stage"):
+        if name in event:
+            say(event[name])
+    if "row" in event and _is_told(event):
+        row = event["row"]
+        told = {key: value for key, value in row.items() if value is not None and key != "tokens"}
+        say("  ".join(f"{key} {_short(value)}" for key, value in told.items()))
+
+
+def _is_told(event: Mapping[str, Any]) -> bool:
+    done, total, row = event["done"], event.get("total"), event["row"]
+    every = max(1, (total or 0) // 50)
+    return done == 1 or done == total or done % every == 0 or row.get("val_loss") is not None
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.5g}"

@@ -166,7 +166,7 @@ class Run:
         self.saved_step = saved.step
         prune_checkpoints(self.checkpoints, self.spec.keep_last, newest=saved)
         self.log(f"saved {saved.path.name}")
-        self.on_event({"saved": saved.path.name})
+        self.on_event({"saved": saved.path.name, "kept": len(list(self.checkpoints.glob("step_*")))})
         return saved
 
     def leave_if(self, stop: Stop) -> None:

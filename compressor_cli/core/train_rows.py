@@ -11,7 +11,7 @@ from typing import Any
 
 from compressor_cli.core.chat_tokenizer import ChatTokenizer
 from compressor_cli.core.jsonl import parse_row, read_lines
-from compressor_cli.core.rendering import Fault, RefusedRow, Rendered, Row, render
+from compressor_cli.core.rendering import Fault, RefusedRow, Rendered, Row, render, training_row
 from compressor_cli.errors import UsageError
 from compressor_cli.settings import Section
 from compressor_cli.settings.training import Stage
@@ -45,9 +45,25 @@ class TrainRows:
     tokens: int = 0
     trained: int = 0
     longest: int = 0
+    systems: Counter[str] = field(default_factory=Counter)
+    begins: str | None = None
 
     def __len__(self) -> int:
         return len(self.rendered) or len(self.preferences)
+
+    def prompt(self) -> dict[str, str | None]:
+        """How the model is asked later: the system text of most rows, and the line that all users begin with."""
+        system, rows = self.systems.most_common(1)[0] if self.systems else ("", 0)
+        begins = (self.begins or "")[: (self.begins or "").rfind("\n") + 1]
+        return {"system": system if 2 * rows > len(self) else None, "prefix": begins or None}
+
+    def saw(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        first = messages[0]
+        system = first["content"] if first["role"] == "system" else ""
+        if system in self.systems or len(self.systems) < 100:
+            self.systems[system] += 1
+        user = next((message["content"] for message in messages if message["role"] == "user"), "")
+        self.begins = user if self.begins is None else _shared(self.begins, user)
 
 
 def read_train_rows(
@@ -126,6 +142,7 @@ def _take(found: TrainRows, row: Row, tokenizer: ChatTokenizer, stage: Stage, ma
     elif stage == "pretrain":
         rendered = [_text(row, tokenizer)]
     else:
+        row = training_row(row)
         rendered = [_chat(row, tokenizer, mask)]
     length = max(len(one.tokens) for one in rendered)
     if length > limit and stage != "pretrain":  # a text is cut into pieces, none of it is lost
@@ -133,8 +150,11 @@ def _take(found: TrainRows, row: Row, tokenizer: ChatTokenizer, stage: Stage, ma
         return
     if stage == "dpo":
         found.preferences.append(row)
+        found.saw(row["prompt"])
     else:
         found.rendered.extend(_pieces(rendered[0], limit))
+        if stage != "pretrain":
+            found.saw(row["messages"])
     found.tokens += sum(len(one.tokens) for one in rendered)
     found.trained += sum(one.trained_tokens for one in rendered)
     found.longest = max(found.longest, min(length, limit))
@@ -170,3 +190,11 @@ def _pieces(rendered: Rendered, limit: int) -> Sequence[Rendered]:
         return [rendered]
     cut = [rendered.tokens[at : at + limit] for at in range(0, len(rendered.tokens), limit)]
     return [Rendered(tokens, ((1, len(tokens)),)) for tokens in cut if len(tokens) > 1]
+
+
+def _shared(left: str, right: str) -> str:
+    """What both begin with."""
+    length = next(
+        (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right))
+    )
+    return left[:length]

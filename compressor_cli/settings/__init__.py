@@ -61,6 +61,7 @@ from compressor_cli.settings.training import (
 __all__ = [
     "DEFAULT_DATASET",
     "ENV_FILE",
+    "LENGTHS",
     "PREFIX",
     "BackendName",
     "BenchSettings",

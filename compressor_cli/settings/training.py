@@ -22,6 +22,7 @@ class TrainSection(Section):
     processes; the last of an epoch may have fewer. `warmup` is a share of all steps. `mask` says which tokens the loss
     is on: the last answer, all answers, or (none) every token. Rows longer than `max_seq_length` are left out and told.
     `eval_every` and `save_every` are steps; without a number validation follows saves, and saves are about ten a run.
+    Validation takes the first `eval_rows` of valid.jsonl.
     """
 
     default_length: ClassVar[dict[str, int]] = {"epochs": 3}
@@ -41,6 +42,7 @@ class TrainSection(Section):
     save_every: int | None = Field(None, ge=1)
     keep_last: int = Field(3, ge=1)
     eval_every: int | None = Field(None, ge=1)
+    eval_rows: int = Field(100, ge=1)
     seed: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
 
@@ -124,6 +126,11 @@ class TorchSettings(TrainSection):
     distill_loss: Literal["traces", "logits"] = "traces"
     temperature: float = Field(1.0, gt=0)
     legacy_pth: bool = False
+
+    @property
+    def precision(self) -> str | None:
+        """Of the weights that are trained on; None where the model's own is taken."""
+        return None if self.dtype == "auto" else self.dtype
 
     @property
     def rows_per_step(self) -> int:

@@ -124,6 +124,12 @@ def pull(
         return PullSummary(settings.output, False, manifest)
 
 
+def pulled_from(folder: Path) -> str | None:
+    """The dataset that a pull left in this folder."""
+    manifest = read_manifest(folder, *MANIFEST_KEYS)
+    return str(manifest["dataset"]) if manifest else None
+
+
 def parse_split_words(words: Sequence[str] | None) -> dict[str, str] | None:
     """`["validation=valid"]` becomes `{"validation": "valid"}`."""
     if not words:

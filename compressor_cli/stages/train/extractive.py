@@ -1,25 +1,24 @@
-"""`scc train`: chat rows in, a run folder with a model out."""
+"""`scc train --backend extractive`: chat rows in, a run folder with a model of the prose engine out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.backends import BACKENDS
 from compressor_cli.core.files import sha256_file, write_json
 from compressor_cli.core.jsonl import content_key, read_rows
 from compressor_cli.core.runs import Run, RunSpec, open_run
 from compressor_cli.core.stopping import stop_on_signals
-from compressor_cli.errors import MissingExtraError, UsageError
+from compressor_cli.core.training import Launch
+from compressor_cli.errors import UsageError
 from compressor_cli.settings import ExtractiveSettings
-
-Event = Mapping[str, Any]
+from compressor_cli.stages.train.jobs import data_files, require_packages
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class ExtractivePlan:
     """What a run would do; counts of rows, windows and optimizer steps."""
 
     rows: int
@@ -33,7 +32,7 @@ class TrainPlan:
 
 
 @dataclass(frozen=True)
-class TrainSummary:
+class ExtractiveSummary:
     run: Path
     model: Path
     metrics: dict[str, Any]
@@ -42,24 +41,19 @@ class TrainSummary:
 def train_extractive(
     settings: ExtractiveSettings,
     data: Path,
-    run: Path,
+    launch: Launch,
     *,
-    command: str = "",
     dry_run: bool = False,
-    on_event: Callable[[Event], None] = lambda event: None,
-) -> TrainPlan | TrainSummary:
-    """Train, export and describe an extractive model in `run`; a run that was stopped goes on.
+) -> ExtractivePlan | ExtractiveSummary:
+    """Train, export and describe an extractive model in a run folder; a run that was stopped goes on.
 
-    `command` is what asked for the run, for its card.
     Raises UsageError where the data is missing, teaches nothing, or differs from that of the run that is there.
     """
-    missing = BACKENDS["extractive"].missing_packages()
-    if missing:
-        raise MissingExtraError(missing[0], BACKENDS["extractive"].extra)
+    require_packages("extractive")
     from compressor_cli.backends.extractive.labels import NO_ANSWERS, label_rows, read_answers
     from compressor_cli.backends.extractive.network import base_folder
 
-    files = _data_files(data)
+    files = data_files(data)
     answers = read_answers(settings.answers) if settings.answers else NO_ANSWERS
     labelled = label_rows(_rows(files["train"], settings.limit), answers)
     only_marked = replace(answers, passages=())
@@ -71,7 +65,7 @@ def train_extractive(
     base = base_folder(settings.model)
     job = _Job(settings, base)
     windows = job.windows(labelled.examples), job.windows(valid.examples if valid else ())
-    plan = TrainPlan(
+    plan = ExtractivePlan(
         rows=labelled.asked,
         prose=len(labelled.examples),
         code=labelled.code,
@@ -83,23 +77,17 @@ def train_extractive(
     )
     if dry_run:
         return plan
-    on_event({"message": ", ".join(f"{name} {value}" for name, value in asdict(plan).items())})
+    launch.on_event({"message": ", ".join(f"{name} {value}" for name, value in asdict(plan).items())})
     network = job.network()  # what it refuses must not have begun a run
-    with open_run(run, _spec(settings, files, base, plan, command), on_event=on_event) as opened:
+    spec = _spec(settings, files, base, plan, launch.command)
+    with open_run(
+        launch.folder, spec, resume=launch.resume, resume_from=launch.resume_from, on_event=launch.on_event
+    ) as opened:
         if opened.finished:
-            on_event({"message": "this run is complete already"})
+            launch.on_event({"message": "this run is complete already"})
         else:
             job.execute(opened, network, *windows)
-        return TrainSummary(run, run / "model", opened.rows[-1])
-
-
-def _data_files(data: Path) -> dict[str, Path]:
-    if not data.is_dir():
-        raise UsageError(f"--data {data}: no such folder", hint="scc data pull --output " + str(data))
-    files = {name: data / f"{name}.jsonl" for name in ("train", "valid")}
-    if not files["train"].is_file():
-        raise UsageError(f"--data {data}: train.jsonl is missing", hint="scc data pull --output " + str(data))
-    return {name: path for name, path in files.items() if path.is_file()}
+        return ExtractiveSummary(opened.folder, opened.folder / "model", opened.rows[-1])
 
 
 def _rows(path: Path, limit: int | None) -> list[dict[str, Any]]:
@@ -108,7 +96,7 @@ def _rows(path: Path, limit: int | None) -> list[dict[str, Any]]:
 
 
 def _spec(
-    settings: ExtractiveSettings, files: Mapping[str, Path], base: Path, plan: TrainPlan, command: str
+    settings: ExtractiveSettings, files: Mapping[str, Path], base: Path, plan: ExtractivePlan, command: str
 ) -> RunSpec:
     answers = {"answers": settings.answers} if settings.answers else {}
     return RunSpec(

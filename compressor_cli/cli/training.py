@@ -1,0 +1,213 @@
+"""What `scc train` does once its flags are read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from compressor_cli.cli.common import print_json, say
+from compressor_cli.cli.training_output import print_training
+from compressor_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from compressor_cli.core.training import Launch
+    from compressor_cli.settings import Settings
+    from compressor_cli.stages.train.jobs import Sources
+
+# The section of the settings that holds what a backend takes.
+_SECTIONS = {"local": "local", "tinker": "cloud", "torch": "torch", "extractive": "extractive"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags. `settings` has by flag the name of a setting and its value, None where the flag is absent."""
+
+    output: Path | None
+    backend: str | None
+    data: Path | None
+    hf_dataset: str | None
+    config: Path | None
+    stages: Path | None
+    skip_invalid: bool
+    resume: bool
+    resume_from: Path | None
+    check: bool
+    tensorboard: bool | None
+    dry_run: bool
+    as_json: bool
+    settings: Mapping[str, tuple[str, Any]]
+
+    def given(self) -> dict[str, Any]:
+        return {name: value for name, value in self.settings.values() if value is not None}
+
+
+def run(request: Request) -> None:
+    from compressor_cli.cli.progress import training_progress
+
+    if request.check:
+        _check(request)
+        return
+    if request.output is None:
+        raise UsageError("--output is needed: the folder of the run", hint="for example --output runs/first")
+    with ExitStack() as stack:
+        if _wants_board(request):
+            stack.enter_context(_board(request.output))
+        on_event = stack.enter_context(training_progress())
+        launch = _launch(request, request.output, on_event)
+        result = _stages(request, launch) if request.stages else _one(request, launch)
+    print_training(result, as_json=request.as_json, staged=request.stages is not None)
+
+
+def _one(request: Request, launch: Launch) -> Any:
+    backend, settings = _settings(request)
+    if backend == "extractive":
+        from compressor_cli.stages.train.extractive import train_extractive
+
+        return train_extractive(
+            settings.extractive, _data(request, settings, None, launch), launch, dry_run=request.dry_run
+        )
+    from compressor_cli.stages.train import train
+    from compressor_cli.stages.train.jobs import prepare
+    from compressor_cli.stages.train.plans import plan_of, require_room
+
+    section = getattr(settings, _SECTIONS[backend])
+    tell = _teller(launch)
+    job = prepare(backend, section, _sources(request, _data(request, settings, section.hf_dataset, launch)), tell=tell)
+    plan = plan_of(job)
+    if request.dry_run:
+        return [(None, plan)]
+    if short := require_room(plan, launch.folder):
+        tell(short)
+    return [train(job, launch)]
+
+
+def _stages(request: Request, launch: Launch) -> Any:
+    from compressor_cli.settings import load_settings
+    from compressor_cli.stages.train.pipeline import plan_stages, read_pipeline, train_stages
+    from compressor_cli.stages.train.plans import plan_of, require_room
+
+    assert request.stages is not None
+    if request.resume_from is not None:
+        raise UsageError("--resume-from goes with one stage", hint="--stages finds the latest checkpoint by itself")
+    form = read_pipeline(request.stages)
+    if request.backend not in (None, form.backend):
+        raise UsageError(f"--stages {request.stages} is for --backend {form.backend}")
+    sources = _sources(request, _data(request, load_settings(request.config), None, launch))
+    planned = plan_stages(request.stages, form, request.given(), sources, _teller(launch))
+    plans = [(stage.name, plan_of(stage.job)) for stage in planned]
+    if request.dry_run:
+        return plans
+    for _, plan in plans:
+        if short := require_room(plan, launch.folder):
+            _teller(launch)(short)
+    return train_stages(planned, launch)
+
+
+def _settings(request: Request) -> tuple[str, Settings]:
+    """The backend and the settings, flags included. Raises UsageError for a flag that the backend has no use for."""
+    from compressor_cli.settings import Settings, load_settings
+
+    backend = request.backend or load_settings(request.config).backend
+    if backend is None:
+        raise UsageError("--backend is needed", hint=f"one of {', '.join(_SECTIONS)}; a --config can name it too")
+    section = _SECTIONS[backend]
+    kind = Settings.model_fields[section].annotation
+    for flag, (name, value) in request.settings.items():
+        if value is not None and name not in kind.model_fields:  # type: ignore[union-attr]
+            able = [other for other, part in _SECTIONS.items() if name in _fields(part)]
+            raise UsageError(
+                f"{flag} is no setting of --backend {backend}", hint=f"--backend {' or '.join(able)} has it"
+            )
+    return backend, load_settings(request.config, **{section: request.given()})
+
+
+def _fields(section: str) -> Mapping[str, Any]:
+    from compressor_cli.settings import Settings
+
+    kind = Settings.model_fields[section].annotation
+    return kind.model_fields  # type: ignore[union-attr, no-any-return]
+
+
+def _data(request: Request, settings: Settings, of_section: str | None, launch: Launch) -> Path:
+    """--data; else what was pulled of the dataset, which is pulled where it is not there yet."""
+    from compressor_cli.settings import DEFAULT_DATASET, PullSettings, load_keys
+    from compressor_cli.stages.pull import pull, pulled_from
+
+    if request.data is not None:
+        if request.hf_dataset is not None:
+            raise UsageError("--data and --hf-dataset both say what to train on; give one")
+        return request.data
+    dataset = request.hf_dataset or of_section or settings.hf_dataset
+    own = re.sub(r"[^\w.-]+", "-", dataset.rstrip("/").split("/")[-1]).strip(".-") or "pulled"
+    folder = settings.pull.output if dataset == DEFAULT_DATASET else Path("data") / own
+    if pulled_from(folder) == dataset:
+        _teller(launch)(f"training on {dataset}, as it was pulled into {folder}")
+        return folder
+    if request.hf_dataset is None and (folder / "train.jsonl").is_file():
+        _teller(launch)(f"training on {folder}")
+        return folder
+    _teller(launch)(f"pulling {dataset} into {folder}")
+    key = load_keys().huggingface
+    pull(PullSettings(dataset=dataset, output=folder), token=key.get_secret_value() if key else None)
+    return folder
+
+
+def _sources(request: Request, data: Path) -> Sources:
+    from compressor_cli.settings import load_keys
+    from compressor_cli.stages.train.jobs import Sources
+
+    key = load_keys().huggingface
+    return Sources(
+        data,
+        skip_invalid=request.skip_invalid,
+        token=key.get_secret_value() if key else None,
+        bars=sys.stderr.isatty(),
+        weights=not request.dry_run,
+    )
+
+
+def _launch(request: Request, output: Path, on_event: Callable[[Mapping[str, Any]], None]) -> Launch:
+    from compressor_cli.core.training import Launch
+
+    return Launch(output, request.resume, request.resume_from, shlex.join(["scc", *sys.argv[1:]]), on_event)
+
+
+def _teller(launch: Launch) -> Callable[[str], None]:
+    return lambda message: launch.on_event({"message": message})
+
+
+def _wants_board(request: Request) -> bool:
+    from compressor_cli.settings import load_board
+
+    wanted = load_board().auto if request.tensorboard is None else request.tensorboard
+    return wanted and not request.dry_run
+
+
+def _board(output: Path) -> Any:
+    from compressor_cli.core.board import board_server
+    from compressor_cli.settings import load_board
+
+    board = load_board()
+    return board_server(output, board.host, board.port, say)
+
+
+def _check(request: Request) -> None:
+    from compressor_cli.settings import load_settings
+
+    if request.backend not in (None, "tinker"):
+        raise UsageError("--check goes with --backend tinker", hint="scc doctor tells what is installed")
+    from compressor_cli.backends.tinker import check
+
+    report = check(load_settings(request.config, cloud=request.given()).cloud.base_url)
+    if request.as_json:
+        print_json(asdict(report))
+    else:
+        typer.echo(report.as_text())

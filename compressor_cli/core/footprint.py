@@ -1,0 +1,130 @@
+"""What training a model takes, estimated from its config.json: parameters, memory, the size of a checkpoint.
+
+The memory of activations is a rule of thumb; `benchmarks/footprint.py` holds it against what training takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+ADAM = 2  # moments of the optimizer, in the precision of what is trained
+FAR = 1.5  # an estimate this many times above what the machine has is refused
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a decoder with gated feed-forward layers. `experts` is 1 for one that has none."""
+
+    hidden: int
+    layers: int
+    vocabulary: int
+    attention: int
+    key_values: int
+    inner: int
+    experts: int
+    tied: bool
+    bytes_per_weight: float
+
+    @property
+    def parameters(self) -> int:
+        attention = self.hidden * (2 * self.attention + 2 * self.key_values)
+        layer = attention + self.experts * 3 * self.hidden * self.inner
+        return self.layers * layer + self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    def lora_parameters(self, rank: int, layers: int) -> int:
+        """An adapter on every linear layer of the last `layers` layers; experts share none."""
+        attention = 2 * (self.hidden + self.attention) + 2 * (self.hidden + self.key_values)
+        inner = 3 * (self.hidden + self.inner) if self.experts == 1 else 0
+        return layers * rank * (attention + inner)
+
+
+def read_shape(folder: Path, dtype: str | None = None) -> Shape | None:
+    """None for a model whose config.json does not say all of it. `dtype` is what the weights are loaded as."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return shape_of(config.get("text_config") or config, dtype) if isinstance(config, dict) else None
+
+
+def shape_of(config: Mapping[str, Any], dtype: str | None = None) -> Shape | None:
+    try:
+        heads = int(config["num_attention_heads"])
+        size = int(config.get("head_dim") or config["hidden_size"] // heads)
+        experts = int(config.get("num_experts") or config.get("num_local_experts") or 1)
+        inner = config.get("moe_intermediate_size") if experts > 1 else config["intermediate_size"]
+        return Shape(
+            hidden=int(config["hidden_size"]),
+            layers=int(config["num_hidden_layers"]),
+            vocabulary=int(config["vocab_size"]),
+            attention=heads * size,
+            key_values=int(config.get("num_key_value_heads") or heads) * size,
+            inner=int(inner or config["intermediate_size"]),
+            experts=experts,
+            tied=bool(config.get("tie_word_embeddings")),
+            bytes_per_weight=_bytes_per_weight(config, dtype),
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _bytes_per_weight(config: Mapping[str, Any], dtype: str | None) -> float:
+    quantization = config.get("quantization")
+    if isinstance(quantization, Mapping) and "bits" in quantization:  # MLX: a scale and a bias of 16 bits a group
+        return float(quantization["bits"]) / 8 + 4 / float(quantization.get("group_size") or 64)
+    return _BYTES.get(dtype or str(config.get("dtype") or config.get("torch_dtype")), 4.0)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """In bytes, but for `trained`, which is a number of weights."""
+
+    weights: int
+    trained: int
+    memory: int
+    checkpoint: int
+
+
+def footprint(
+    shape: Shape,
+    *,
+    rank: int | None,
+    layers: int,
+    batch_size: int,
+    tokens: int,
+    checkpointing: bool,
+    reference: int = 0,
+) -> Footprint:
+    """Of one process. `rank` None trains all weights, `tokens` is the longest row, and `reference` how many further
+    models are held in memory, such as a teacher."""
+    weights = round(shape.parameters * shape.bytes_per_weight)
+    trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)
+    precision = 4 if rank is not None else max(2, round(shape.bytes_per_weight))
+    states = trained * precision * (1 + ADAM + (rank is not None))  # gradients, moments; the adapter itself
+    memory = (
+        weights * (1 + reference)
+        + states
+        + _activations(shape, layers if rank else shape.layers, batch_size * tokens, tokens, checkpointing)
+    )
+    return Footprint(weights, trained, memory, trained * precision * (1 + ADAM))
+
+
+def _activations(shape: Shape, layers: int, tokens: int, length: int, checkpointing: bool) -> int:
+    width = 4 if shape.bytes_per_weight > 2 else 2
+    heads = max(1, shape.attention // 128)
+    one_layer = tokens * (
+        8 * shape.hidden + 3 * shape.attention + 2 * shape.key_values + 4 * shape.inner + heads * length
+    )
+    kept = layers * tokens * shape.hidden + one_layer if checkpointing else layers * one_layer
+    logits = 3 * tokens * shape.vocabulary  # logits, their softmax in 32 bits, and its gradient
+    return kept * width + logits * 4
+
+
+def machine_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
