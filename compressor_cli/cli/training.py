@@ -75,10 +75,13 @@ def _one(request: Request, launch: Launch) -> Any:
             settings.extractive, _data(request, settings, None, launch), launch, dry_run=request.dry_run
         )
     from compressor_cli.stages.train import train
-    from compressor_cli.stages.train.jobs import prepare
+    from compressor_cli.stages.train.jobs import prepare, require_able, require_packages
     from compressor_cli.stages.train.plans import plan_of, require_room
 
     section = getattr(settings, _SECTIONS[backend])
+    require_able(backend, section)
+    if not request.dry_run:
+        require_packages(backend)  # before anything is fetched
     tell = _teller(launch)
     job = prepare(backend, section, _sources(request, _data(request, settings, section.hf_dataset, launch)), tell=tell)
     plan = plan_of(job)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from compressor_cli.core.chat_tokenizer import ChatTokenizer
 from compressor_cli.core.jsonl import parse_row, read_lines
 from compressor_cli.core.rendering import Fault, RefusedRow, Rendered, Row, render, training_row
@@ -25,7 +27,7 @@ class RowFilter(Section):
     category: tuple[str, ...] | None = None
     domain: tuple[str, ...] | None = None
     stage: tuple[str, ...] | None = None
-    share: float = 1.0
+    share: float = Field(1.0, gt=0, le=1)
 
     @property
     def fields(self) -> dict[str, tuple[str, ...]]:

@@ -38,7 +38,7 @@ def prepare(
     tell: Callable[[str], None] = lambda message: None,
 ) -> TrainJob:
     """Raises UsageError where the data is missing or teaches nothing, or the backend cannot do what is asked."""
-    _require_backend(backend, settings)
+    require_able(backend, settings)
     files = data_files(sources.data)
     tokenizer = load_chat_tokenizer(settings.model, token=sources.token)
     train, valid = (_rows(files, name, settings, sources, tokenizer) for name in ("train", "valid"))
@@ -85,7 +85,8 @@ def require_packages(backend: str) -> None:
         raise MissingExtraError(missing[0], BACKENDS[backend].extra)
 
 
-def _require_backend(backend: str, settings: TrainSettings) -> None:
+def require_able(backend: str, settings: TrainSettings) -> None:
+    """Raises UsageError for a stage that the backend does not have."""
     if settings.stage not in STAGES[backend]:
         able = [name for name, stages in STAGES.items() if settings.stage in stages]
         raise UsageError(f"--stage {settings.stage} is not for --backend {backend}", hint=f"--backend {able[0]} has it")

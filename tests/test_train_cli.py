@@ -1,0 +1,216 @@
+"""`scc train` before anything is trained: plans, refusals, and where its data comes from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPO, Run
+from tiny_model import make_tokenizer
+
+from compressor_cli.cli.progress import _trend, training_progress
+from compressor_cli.core.jsonl import read_rows
+
+pytest.importorskip("transformers")
+
+Scc = Callable[..., Run]
+LARGE = {
+    "hidden_size": 8192, "num_hidden_layers": 80, "vocab_size": 150000, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "intermediate_size": 28672, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model without weights: enough for a plan."""
+    texts = [m["content"] for row in read_rows(REPO / "configs/samples/train.jsonl") for m in row["messages"]]
+    return make_tokenizer(tmp_path_factory.mktemp("model"), texts)
+
+
+@pytest.mark.parametrize("backend", ["local", "tinker", "torch"])
+def test_a_dry_run_tells_what_would_be_done_and_does_nothing(
+    backend: str, tokenizer: Path, samples: Path, work: Path, scc: Scc
+) -> None:
+    words = ["train", "--backend", backend, "--data", samples, "--model", tokenizer, "--output", "run", "--dry-run"]
+    told = scc(*words, "--steps", "20", "--batch-size", "8")
+    assert told.exit_code == 0
+    assert re.search(r"^rows: 80, 10 for validation$", told.stdout, re.MULTILINE)
+    assert re.search(r"^steps: 20 of (8|32) rows", told.stdout, re.MULTILINE)
+    plan = json.loads(scc(*words, "--epochs", "2", "--json").stdout)
+    assert plan["steps"] == 2 * plan["steps_an_epoch"]
+    assert plan["total_tokens"] == 2 * plan["tokens"]
+    assert plan["settings"]["epochs"] == 2 and "iterations" not in plan["settings"]
+    assert list(work.iterdir()) == []
+
+
+def test_the_file_of_settings_has_the_defaults(tokenizer: Path, samples: Path, scc: Scc) -> None:
+    """What configs/training.yaml says is what holds without it."""
+    for backend in ("local", "tinker", "torch"):
+        words = ["train", "--backend", backend, "--data", samples, "--model", tokenizer, "--output", "x", "--dry-run"]
+        plain, filed = (
+            json.loads(scc(*words, *more, "--json").stdout)["settings"]
+            for more in ([], ["--config", REPO / "configs/training.yaml"])
+        )
+        filed.pop("hf_dataset", None)
+        assert filed == plain
+    written = yaml.safe_load((REPO / "configs/training.yaml").read_text())
+    assert (written["backend"], written["hf_dataset"]) == ("local", "Sudhendra/semantic-compression-sft")
+
+
+def test_the_backend_can_come_from_the_file(tokenizer: Path, samples: Path, scc: Scc) -> None:
+    done = scc(
+        "train", "--config", REPO / "configs/training.yaml", "--data", samples, "--model", tokenizer, "--output", "x",
+        "--dry-run",
+    )  # fmt: skip
+    assert done.stdout.startswith("backend: local")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--output is needed"),
+        (["--output", "x"], "--backend is needed"),
+        (["--output", "x", "--backend", "local", "--stage", "dpo"], "--stage dpo is not for --backend local"),
+        (["--output", "x", "--backend", "local", "--teacher", "t"], "--teacher is no setting of --backend local"),
+        (["--output", "x", "--backend", "extractive", "--rank", "8"], "--rank is no setting of --backend extractive"),
+        (["--output", "x", "--backend", "torch", "--base-url", "u"], "--base-url is no setting of --backend torch"),
+        (["--output", "x", "--backend", "torch", "--epochs", "1", "--steps", "2"], "epochs and steps both say"),
+        (["--output", "x", "--backend", "torch", "--lr", "0"], "learning_rate: .*greater than 0"),
+        (["--output", "x", "--backend", "torch", "--data", "none"], "--data none: no such folder"),
+        (["--output", "x", "--backend", "torch", "--data", ".", "--hf-dataset", "a"], "give one"),
+        (["--output", "x", "--backend", "torch", "--data", "."], r"train\.jsonl is missing"),
+        (["--output", "x", "--stages", "none.yaml"], r"--stages none\.yaml: No such file"),
+        (["--check", "--backend", "torch"], "--check goes with --backend tinker"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(words: list[str], said: str, scc_process: Scc) -> None:
+    done = scc_process("train", *words)
+    assert done.exit_code == 2
+    assert re.search(said, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("local: {rnak: 4}", "local.rnak: no such setting"),
+        ("cloud: {alpha: 4}", "cloud.alpha: no such setting"),
+        ("torch: {steps: 3, epochs: 2}", "epochs and steps both say"),
+        ("backend: mxl", "backend: Input should be"),
+        ("local: 3", "settings by name"),
+        ("loocal: {}", "no such setting"),
+    ],
+)
+def test_a_wrong_setting_is_named(text: str, said: str, samples: Path, work: Path, scc: Scc) -> None:
+    (work / "c.yaml").write_text(text)
+    done = scc("train", "--backend", "local", "--config", "c.yaml", "--data", samples, "--output", "x")
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_an_unknown_variable_is_named(samples: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCC_LOCAL__RNAK", "4")
+    done = scc("train", "--backend", "local", "--data", samples, "--output", "x")
+    assert (done.exit_code, "SCC_LOCAL__RNAK" in done.stderr) == (2, True)
+
+
+def test_a_variable_is_a_setting_and_a_flag_beats_it(
+    tokenizer: Path, samples: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCC_BACKEND", "torch")
+    monkeypatch.setenv("SCC_TORCH__STEPS", "9")
+    monkeypatch.setenv("SCC_TORCH__RANK", "3")
+    words = ["train", "--data", samples, "--model", tokenizer, "--output", "x", "--dry-run", "--json"]
+    plan = json.loads(scc(*words).stdout)
+    assert (plan["backend"], plan["steps"], plan["settings"]["rank"]) == ("torch", 9, 3)
+    assert json.loads(scc(*words, "--epochs", "1").stdout)["steps"] == 20
+
+
+def test_training_on_nothing_is_refused(tokenizer: Path, samples: Path, scc: Scc) -> None:
+    done = scc(
+        "train",
+        "--backend",
+        "local",
+        "--data",
+        samples,
+        "--model",
+        tokenizer,
+        "--output",
+        "x",
+        "--max-seq-length",
+        "16",
+    )
+    assert done.exit_code == 2
+    assert "no row is left to train on: 80 longer than --max-seq-length" in done.stderr
+    assert not Path("x").exists()
+
+
+def test_a_model_that_is_far_too_large_is_refused(tokenizer: Path, samples: Path, work: Path, scc: Scc) -> None:
+    shutil.copytree(tokenizer, work / "large")
+    (work / "large/config.json").write_text(json.dumps(LARGE))
+    words = ["train", "--backend", "torch", "--data", samples, "--model", "large", "--output", "x"]
+    assert "memory: about" in scc(*words, "--dry-run").stdout
+    done = scc(*words)
+    assert done.exit_code == 2
+    assert "does not fit" in done.stderr
+    assert not Path("x").exists()
+
+
+def test_a_disk_that_is_too_small_is_refused(
+    tokenizer: Path, samples: Path, work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tokenizer, work / "large")
+    (work / "large/config.json").write_text(json.dumps(LARGE))
+    usage = shutil.disk_usage(work)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1_000_000))
+    done = scc("train", "--backend", "torch", "--data", samples, "--model", "large", "--output", "x")
+    assert (done.exit_code, "checkpoints in x need" in done.stderr) == (2, True)
+
+
+def test_a_dataset_is_pulled_once(tokenizer: Path, samples: Path, work: Path, scc: Scc) -> None:
+    pytest.importorskip("datasets")
+    words = ["train", "--backend", "torch", "--model", tokenizer, "--output", "x", "--dry-run"]
+    first = scc(*words, "--hf-dataset", samples)
+    assert "pulling" in first.stderr and "rows: 80" in first.stdout
+    again = scc(*words, "--hf-dataset", samples)
+    assert "as it was pulled into data/samples" in again.stderr
+    assert first.stdout == again.stdout
+
+
+def test_the_folder_of_the_default_dataset_is_used_where_it_is(
+    tokenizer: Path, samples: Path, work: Path, scc: Scc
+) -> None:
+    (work / "data/sft").mkdir(parents=True)
+    shutil.copy(samples / "train.jsonl", work / "data/sft")
+    done = scc("train", "--backend", "torch", "--model", tokenizer, "--output", "x", "--dry-run")
+    assert "training on data/sft" in done.stderr and "rows: 80, 0 for validation" in done.stdout
+
+
+def test_without_a_network_the_default_dataset_is_one_line(tokenizer: Path, scc: Scc) -> None:
+    pytest.importorskip("datasets")
+    done = scc("train", "--backend", "torch", "--model", tokenizer, "--output", "x", "--dry-run")
+    assert done.exit_code in (1, 2)
+    assert "Sudhendra/semantic-compression-sft" in done.stderr and "hint:" in done.stderr
+
+
+def test_the_trend_goes_from_left_to_right() -> None:
+    assert _trend([3.0]) == "▁"
+    assert _trend([4.0, 3.0, 2.0, 1.0]) == "█▆▃▁"
+    assert len(_trend([1.0] * 500)) == 16
+
+
+def test_without_a_terminal_progress_is_some_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with training_progress() as on_event:
+        for step in range(1, 501):
+            row = {"step": step, "epoch": 0.1, "loss": 1 / step, "val_loss": None, "tokens": step, "seconds": 1.0}
+            on_event({"done": step, "total": 500, "row": row})
+        on_event({"message": "done"})
+    lines = capsys.readouterr().err.splitlines()
+    assert 45 <= len(lines) <= 60
+    assert lines[0] == "step 1  epoch 0.1  loss 1  seconds 1"
+    assert lines[-1] == "done"
