@@ -16,7 +16,7 @@ $(BIN)/scc: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(BIN)/scc
-	$(PIP) --editable '.[data,providers,embeddings,local,torch,curves,dev]'
+	$(PIP) --editable '.[data,providers,embeddings,local,tinker,torch,curves,dev]'
 	@touch $@
 
 .PHONY: setup
@@ -69,6 +69,24 @@ smoke-data: $(VENV)/dev ## From a corpus to checked training data, without a key
 	    "from pathlib import Path; from tiny_model import make_tokenizer; make_tokenizer(Path('$(WAY)/tokenizer'))"
 	$(BIN)/scc data check $(WAY)/data --model $(WAY)/tokenizer --max-seq-length 8192
 	$(BIN)/scc costs $(WAY)/costs.jsonl
+
+# A tiny model on the sample rows: trained whole, then stopped half way and gone on with; the weights must be equal.
+SMOKE = PYTHONPATH=tests $(BIN)/python tests/smoke_train.py
+.PHONY: smoke-train-local
+smoke-train-local: $(VENV)/dev ## Train a tiny model with MLX, stop it, resume it
+	$(SMOKE) local build/train-local
+
+.PHONY: smoke-train-torch
+smoke-train-torch: $(VENV)/dev ## The same with TRL and PEFT
+	$(SMOKE) torch build/train-torch
+
+.PHONY: smoke-train-tinker
+smoke-train-tinker: $(VENV)/dev ## The same with the SDK of Tinker, against a loopback server
+	$(SMOKE) tinker build/train-tinker
+
+.PHONY: smoke-from-scratch
+smoke-from-scratch: $(VENV)/dev ## Pretrain, sft, dpo and distill, each stopped and resumed
+	$(SMOKE) from-scratch build/from-scratch
 
 DATASET ?= Sudhendra/semantic-compression-sft
 .PHONY: model

@@ -85,6 +85,8 @@ def test_the_backend_can_come_from_the_file(tokenizer: Path, samples: Path, scc:
         (["--output", "x", "--backend", "torch", "--data", ".", "--hf-dataset", "a"], "give one"),
         (["--output", "x", "--backend", "torch", "--data", "."], r"train\.jsonl is missing"),
         (["--output", "x", "--stages", "none.yaml"], r"--stages none\.yaml: No such file"),
+        (["--output", "x", "--backend", "torch", "--teacher", "t"], "teacher is for the stage distill"),
+        (["--output", "x", "--backend", "torch", "--stage", "distill", "--teacher", "t"], "goes with logits"),
         (["--check", "--backend", "torch"], "--check goes with --backend tinker"),
     ],
 )

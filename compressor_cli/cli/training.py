@@ -103,8 +103,11 @@ def _stages(request: Request, launch: Launch) -> Any:
     form = read_pipeline(request.stages)
     if request.backend not in (None, form.backend):
         raise UsageError(f"--stages {request.stages} is for --backend {form.backend}")
+    given = {name: value for name, value in request.given().items() if name != "stage"}
+    if len(given) < len(request.given()):
+        raise UsageError("--stage names one stage, --stages a file of several; give one")
     sources = _sources(request, _data(request, load_settings(request.config), None, launch))
-    planned = plan_stages(request.stages, form, request.given(), sources, _teller(launch))
+    planned = plan_stages(request.stages, form, given, sources, _teller(launch))
     plans = [(stage.name, plan_of(stage.job)) for stage in planned]
     if request.dry_run:
         return plans

@@ -41,8 +41,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generated:
-    """`text` as the model wrote it, special tokens apart. `truncated`: it ran into `max_tokens`. `seconds` from when the
-    prompt was taken into work. With `error`, nothing else counts."""
+    """`text` as the model wrote it, special tokens apart. `truncated`: it ran into `max_tokens`. `seconds` from when
+    the prompt was taken into work. With `error`, nothing else counts."""
 
     text: str
     tokens_in: int

@@ -51,6 +51,7 @@ from compressor_cli.settings.sections import (
 )
 from compressor_cli.settings.training import (
     LENGTHS,
+    STAGE_KEYS,
     CloudSettings,
     ExtractiveSettings,
     LocalSettings,
@@ -63,6 +64,7 @@ __all__ = [
     "ENV_FILE",
     "LENGTHS",
     "PREFIX",
+    "STAGE_KEYS",
     "BackendName",
     "BenchSettings",
     "BoardSettings",

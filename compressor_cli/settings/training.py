@@ -14,6 +14,16 @@ Stage = Literal["pretrain", "sft", "dpo", "distill"]
 # How long training takes is said in one of these; where one is given, those of less weighty places do not count.
 LENGTHS = ("epochs", "steps", "iterations")
 
+# Settings that only some stages have a use for.
+STAGE_KEYS: dict[str, tuple[Stage, ...]] = {
+    "from_config": ("pretrain",),
+    "packing": ("pretrain", "sft"),
+    "beta": ("dpo",),
+    "teacher": ("distill",),
+    "distill_loss": ("distill",),
+    "temperature": ("distill",),
+}
+
 
 class TrainSection(Section):
     """What every backend takes. A model is a folder, or a name on the hub.
@@ -55,6 +65,15 @@ class TrainSection(Section):
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} both say how long training takes; give one")
         return values if given else {**values, **cls.default_length}
+
+    @model_validator(mode="after")
+    def _of_its_stage(self) -> TrainSection:
+        for name in sorted(self.model_fields_set & STAGE_KEYS.keys()):
+            if self.stage not in STAGE_KEYS[name] and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is for the stage {' or '.join(STAGE_KEYS[name])}, and this one is {self.stage}"
+                )
+        return self
 
     @property
     def rows_per_step(self) -> int:
@@ -126,6 +145,14 @@ class TorchSettings(TrainSection):
     distill_loss: Literal["traces", "logits"] = "traces"
     temperature: float = Field(1.0, gt=0)
     legacy_pth: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> TorchSettings:
+        if self.stage == "distill" and self.distill_loss == "logits" and self.teacher is None:
+            raise ValueError("distill_loss: logits needs a teacher")
+        if self.stage == "distill" and self.distill_loss == "traces" and self.teacher is not None:
+            raise ValueError("distill_loss: traces learns from the rows as they stand; a teacher goes with logits")
+        return self
 
     @property
     def precision(self) -> str | None:

@@ -18,7 +18,16 @@ from compressor_cli.core.files import write_json
 from compressor_cli.core.train_rows import RowFilter
 from compressor_cli.core.training import Launch, RunReport, TrainJob
 from compressor_cli.errors import UsageError
-from compressor_cli.settings import LENGTHS, CloudSettings, LocalSettings, Section, TorchSettings, read_yaml, told
+from compressor_cli.settings import (
+    LENGTHS,
+    STAGE_KEYS,
+    CloudSettings,
+    LocalSettings,
+    Section,
+    TorchSettings,
+    read_yaml,
+    told,
+)
 from compressor_cli.stages.train import train
 from compressor_cli.stages.train.jobs import Sources, prepare, starting_from
 
@@ -85,9 +94,11 @@ def plan_stages(
 def _job(
     path: Path, form: PipelineForm, stage: StageForm, flags: Mapping[str, Any], sources: Sources, tell: Any
 ) -> TrainJob:
-    values = _over(_over(form.settings, stage.settings), flags)
+    values = _over(form.settings, stage.settings)
     if "from_config" in values:
         values["from_config"] = path.parent / values["from_config"]  # beside the file that names it
+    kind = values.get("stage", "sft")
+    values = _over(values, {name: flags[name] for name in flags if kind in STAGE_KEYS.get(name, (kind,))})
     try:
         settings = SECTIONS[form.backend].model_validate(values)
     except ValidationError as exc:
