@@ -108,6 +108,10 @@ def train(
             show_default=False,
         ),
     ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option("--wandb", metavar="PROJECT", help="Also log to this project of W&B.", show_default=False),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, what it takes and costs; start nothing.")
     ] = False,
@@ -128,6 +132,7 @@ def train(
         resume_from=resume_from,
         check=check,
         tensorboard=tensorboard,
+        wandb=wandb,
         dry_run=dry_run,
         as_json=as_json,
         settings={

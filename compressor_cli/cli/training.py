@@ -41,6 +41,7 @@ class Request:
     resume_from: Path | None
     check: bool
     tensorboard: bool | None
+    wandb: str | None
     dry_run: bool
     as_json: bool
     settings: Mapping[str, tuple[str, Any]]
@@ -183,7 +184,8 @@ def _sources(request: Request, data: Path) -> Sources:
 def _launch(request: Request, output: Path, on_event: Callable[[Mapping[str, Any]], None]) -> Launch:
     from compressor_cli.core.training import Launch
 
-    return Launch(output, request.resume, request.resume_from, shlex.join(["scc", *sys.argv[1:]]), on_event)
+    command = shlex.join(["scc", *sys.argv[1:]])
+    return Launch(output, request.resume, request.resume_from, command, request.wandb, on_event)
 
 
 def _teller(launch: Launch) -> Callable[[str], None]:

@@ -50,6 +50,7 @@ from compressor_cli.core.runfiles import (
     read_card,
 )
 from compressor_cli.core.stopping import Stop
+from compressor_cli.core.tracking import Tracker
 from compressor_cli.errors import SccError, UsageError
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -60,8 +61,8 @@ class RunSpec:
     """What makes a run, and how it is conducted.
 
     Another `backend`, `model`, `settings`, `identity` (hashes of other inputs) or content of `data` is another run;
-    the rest may differ when it goes on. `steps` is what is planned, `packages` are those whose versions matter, `notes`
-    what else the card says.
+    the rest may differ when it goes on. `steps` is what is planned, `packages` are those whose versions matter,
+    `wandb` is a project of W&B, and `notes` what else the card says.
     """
 
     backend: str
@@ -74,6 +75,7 @@ class RunSpec:
     save_every: int | None = None
     keep_last: int = 3
     command: str = ""
+    wandb: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -99,6 +101,7 @@ class Run:
         self.resumed: Checkpoint | None = None
         self.saved_step = 0
         self._board: BoardWriter | None = None
+        self._tracker: Tracker | None = None
 
     @property
     def finished(self) -> bool:
@@ -152,6 +155,8 @@ class Run:
         self._metrics.append(row)
         if self._board:
             self._board.write(row)
+        if self._tracker:
+            self._tracker.write(row)
         self.on_event({"done": step, "total": self.spec.steps, "row": row})
         return row
 
@@ -237,8 +242,14 @@ class Run:
             self._board = BoardWriter(self.folder / BOARD, self._metrics.rows, self.card["created"])
         else:
             self.tell("no TensorBoard events are written: tensorboardX is not installed")
+        if spec.wandb:
+            self._tracker = Tracker(spec.wandb, self.folder, self.card["created"], self.fingerprint)
+            if self._tracker.offline:
+                self.tell(f"W&B is offline: its files are in {self.folder / 'wandb'}, and wandb sync sends them")
 
     def _close(self, error: BaseException | None) -> None:
+        if self._tracker:
+            self._tracker.close(failed=isinstance(error, Exception))
         if self._board:
             self._board.close()
         self._metrics.close()

@@ -53,12 +53,16 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class Launch:
-    """Where a run goes, and how. `on_event` gets mappings with `message`, `done` and `total`, `row`, or `saved`."""
+    """Where a run goes, and how. `wandb` is a project of W&B.
+
+    `on_event` gets mappings with `message`, `done` and `total`, `row`, or `saved`.
+    """
 
     folder: Path
     resume: bool = True
     resume_from: Path | None = None
     command: str = ""
+    wandb: str | None = None
     on_event: OnEvent = lambda event: None
 
 
@@ -88,6 +92,7 @@ def run_spec(job: TrainJob, launch: Launch, packages: tuple[str, ...]) -> RunSpe
         save_every=job.save_every,
         keep_last=job.settings.keep_last,
         command=launch.command,
+        wandb=launch.wandb,
         notes={"prompt": dict(job.prompt), "start": str(job.start) if job.start else None},
     )
 

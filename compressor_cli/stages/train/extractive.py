@@ -79,7 +79,7 @@ def train_extractive(
         return plan
     launch.on_event({"message": ", ".join(f"{name} {value}" for name, value in asdict(plan).items())})
     network = job.network()  # what it refuses must not have begun a run
-    spec = _spec(settings, files, base, plan, launch.command)
+    spec = _spec(settings, files, base, plan, launch)
     with open_run(
         launch.folder, spec, resume=launch.resume, resume_from=launch.resume_from, on_event=launch.on_event
     ) as opened:
@@ -96,7 +96,7 @@ def _rows(path: Path, limit: int | None) -> list[dict[str, Any]]:
 
 
 def _spec(
-    settings: ExtractiveSettings, files: Mapping[str, Path], base: Path, plan: ExtractivePlan, command: str
+    settings: ExtractiveSettings, files: Mapping[str, Path], base: Path, plan: ExtractivePlan, launch: Launch
 ) -> RunSpec:
     answers = {"answers": settings.answers} if settings.answers else {}
     return RunSpec(
@@ -108,7 +108,8 @@ def _spec(
         packages=("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy"),
         steps=plan.steps,
         keep_last=1,
-        command=command,
+        command=launch.command,
+        wandb=launch.wandb,
     )
 
 
