@@ -70,7 +70,7 @@ def test_a_run_from_beginning_to_end(spec: RunSpec, work: Path) -> None:
     fields = ["step", "epoch", "loss", "val_loss", "lr", "tokens", "tokens_per_second", "seconds"]
     assert list(rows[0]) == fields
     assert (rows[3]["tokens"], rows[3]["seconds"], rows[3]["tokens_per_second"]) == (40, 2.0, 20.0)
-    assert {"done": 4, "total": 10, "row": rows[3]} in events and {"saved": "step_00000004", "kept": 2} in events
+    assert {"done": 4, "total": 10, "row": rows[3]} in events and {"saved": "step_00000004", "kept": 1} in events
     assert "finished" in (work / "run/train.log").read_text()
     with open_run(work / "run", spec) as again:
         assert again.finished
