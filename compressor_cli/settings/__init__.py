@@ -35,6 +35,7 @@ from compressor_cli.settings.names import (
     load_keys,
     load_world,
     told,
+    without_tinker_telemetry,
 )
 from compressor_cli.settings.sections import (
     DEFAULT_DATASET,
@@ -95,6 +96,7 @@ __all__ = [
     "load_world",
     "read_yaml",
     "told",
+    "without_tinker_telemetry",
 ]
 
 PREFIX = "SCC_"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +27,7 @@ class Endpoints(BaseSettings):
     anthropic: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
     openai: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
     google: str | None = Field(None, validation_alias="GOOGLE_GEMINI_BASE_URL")
+    tinker: str | None = Field(None, validation_alias="TINKER_BASE_URL")
 
 
 class BoardSettings(BaseSettings):
@@ -85,6 +89,21 @@ def _load(settings: type[OwnNames]) -> OwnNames:
         raise UsageError(f"{ENV_FILE} cannot be read as UTF-8 text") from None
     except ValidationError as exc:
         raise UsageError("; ".join(told(error) for error in exc.errors())) from None
+
+
+@contextmanager
+def without_tinker_telemetry() -> Iterator[None]:
+    """Tinker's SDK asks the environment, and nothing else, whether to report on its users when a client is made."""
+    name = "TINKER_TELEMETRY"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def key_variables(provider: str) -> str:
