@@ -1,0 +1,438 @@
+"""A Tinker server on the loopback interface: as much of the wire protocol of SDK 0.38 as training asks for.
+
+    with serving_tinker() as server:
+        server.environment()                                        what the SDK reads
+        server.latency = 0.05                                       seconds that each piece of work takes
+        server.script["optim_step"].append(Reply(500, "sorry"))     the next such request gets this answer
+        server.always["healthz"] = Reply(503, "starting")           every one does
+        server.script["save_weights"].append(CUT)                   done, and the connection is cut before the answer
+        server.script["forward_backward"].append(Failure("no"))     taken, and fails while it is worked on
+        server.events                                               what arrived and was given out, in order
+
+What it trains is real: each token predicts the next by factors of low rank, with gradients that add up until AdamW is
+asked for, as with the real one. It does the requests of a model in their order, once each, and refuses what a real
+server refuses; a name of a checkpoint that is taken gives 409 for ever, which the SDK never stops asking about.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinker.proto import tinker_public_pb2 as proto
+
+KEY = "tml-thisIsTheSecretOfTheTest"
+MODEL = "test/tiny"
+VOCABULARY = 1024
+_SCALE = 0.3
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PROTO = "application/x-protobuf"
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`body` of JSON where it is no text."""
+
+    status: int
+    body: Any = "no"
+
+
+@dataclass(frozen=True)
+class Failure:
+    message: str
+    category: str = "server"
+
+
+CUT = "cut"
+
+
+class Refused(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+@dataclass
+class State:
+    """What a checkpoint holds. `moments` are those of AdamW, absent where only weights are loaded."""
+
+    rank: int
+    weights: dict[str, Floats]
+    moments: dict[str, tuple[Floats, Floats]]
+    steps: int = 0
+
+    @classmethod
+    def new(cls, rank: int, seed: int) -> State:
+        """As LoRA begins: one factor is random, the other zero, so that nothing is learned yet."""
+        first = np.random.default_rng(seed).normal(scale=_SCALE, size=(VOCABULARY, rank))
+        weights = {"first": first, "second": np.zeros((rank, VOCABULARY))}
+        return cls(rank, weights, {})
+
+    def copy(self, *, optimizer: bool) -> State:
+        weights = {name: array.copy() for name, array in self.weights.items()}
+        moments = {name: (a.copy(), b.copy()) for name, (a, b) in self.moments.items()} if optimizer else {}
+        return State(self.rank, weights, moments, self.steps if optimizer else 0)
+
+
+@dataclass
+class Row:
+    tokens: NDArray[np.int32]
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+class Model:
+    """One training run."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.gradient = {name: np.zeros_like(array) for name, array in state.weights.items()}
+        self.next_request = 1
+
+    def forward(self, row: Row, *, backward: bool) -> Floats:
+        """Log probabilities of the targets; with `backward`, the gradient of the weighted loss is added."""
+        first, second = self.state.weights["first"], self.state.weights["second"]
+        hidden = first[row.tokens]
+        logits = hidden @ second
+        logits -= logits.max(axis=1, keepdims=True)
+        logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        places = np.arange(len(row.targets))
+        if backward:
+            error = np.exp(logprobs)
+            error[places, row.targets] -= 1
+            error *= row.weights[:, None]
+            self.gradient["second"] += hidden.T @ error
+            np.add.at(self.gradient["first"], row.tokens, error @ second.T)
+        found: Floats = logprobs[places, row.targets]
+        return found
+
+    def step(self, params: Json) -> None:
+        state, beta1, beta2 = self.state, params["beta1"], params["beta2"]
+        state.steps += 1
+        norm = float(np.sqrt(sum((part**2).sum() for part in self.gradient.values())))
+        clip = params.get("grad_clip_norm", 0.0)
+        scale = clip / norm if 0 < clip < norm else 1.0
+        for name, weights in state.weights.items():
+            gradient = self.gradient[name] * scale
+            mean, square = state.moments.get(name, (np.zeros_like(weights), np.zeros_like(weights)))
+            mean = beta1 * mean + (1 - beta1) * gradient
+            square = beta2 * square + (1 - beta2) * gradient**2
+            state.moments[name] = mean, square
+            corrected = mean / (1 - beta1**state.steps)
+            spread = np.sqrt(square / (1 - beta2**state.steps)) + params["eps"]
+            weights *= 1 - params["learning_rate"] * params["weight_decay"]
+            weights -= params["learning_rate"] * corrected / spread
+            self.gradient[name] = np.zeros_like(weights)
+
+
+@dataclass
+class Work:
+    """A request that was taken; `result` once it is done: JSON, bytes of a message, or a failure."""
+
+    kind: str
+    do: Callable[[], Json | bytes]
+    failure: Failure | None = None
+    result: Json | bytes | Failure | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class TinkerServer:
+    def __init__(self) -> None:
+        self.latency = 0.0
+        self.models = {MODEL: 32768}  # names with their longest context
+        self.config: Json = {}
+        self.script: dict[str, deque[Any]] = defaultdict(deque)
+        self.always: dict[str, Any] = {}
+        self.events: list[tuple[str, str]] = []
+        self.adams: list[Json] = []
+        self.received: list[list[Row]] = []  # rows of each forward_backward
+        self.headers: list[dict[str, str]] = []
+        self.runs: dict[str, Model] = {}
+        self.states: dict[str, State] = {}
+        self.finished: list[str] = []  # how sessions ended
+        self.files: dict[str, bytes] = {"adapter_model.safetensors": _no_tensors(), "adapter_config.json": b"{}"}
+        self.url = ""
+        self._work: dict[str, Work] = {}
+        self._taken: dict[tuple[str, int], str] = {}
+        self._queue: queue.Queue[Work | None] = queue.Queue()
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+
+    def environment(self) -> dict[str, str]:
+        return {"TINKER_BASE_URL": self.url, "TINKER_API_KEY": KEY}
+
+    def count(self, kind: str) -> int:
+        return self.events.count(("in", kind))
+
+    def last_state(self) -> State:
+        """Of the training run begun last."""
+        return list(self.runs.values())[-1].state
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes] | None:
+        """None cuts the connection."""
+        kind = _kind(path)
+        with self._lock:
+            self.headers.append(headers)
+            scripted = self.script[kind].popleft() if self.script[kind] else self.always.get(kind)
+            if kind != "retrieve_future":
+                self.events.append(("in", kind))
+        if isinstance(scripted, Reply):
+            text = scripted.body if isinstance(scripted.body, str) else json.dumps(scripted.body)
+            form = "application/json" if not isinstance(scripted.body, str) else "text/plain"
+            return scripted.status, form, text.encode()
+        try:
+            if kind == "retrieve_future":
+                if scripted == CUT:
+                    return None
+                return self._retrieve(json.loads(body)["request_id"])
+            if kind.startswith("file/"):
+                return 200, "application/octet-stream", self.files[kind.removeprefix("file/")]
+            if headers.get("x-api-key") != KEY:
+                raise Refused(401, f"no such key: {headers.get('x-api-key')}")
+            given = _parse(body, headers)
+            with self._lock:
+                told = self._do(kind, path, given, scripted if isinstance(scripted, Failure) else None)
+        except Refused as exc:
+            return exc.status, "application/json", json.dumps({"detail": str(exc)}).encode()
+        return None if scripted == CUT else (200, "application/json", json.dumps(told).encode())
+
+    def work(self) -> None:
+        while (one := self._queue.get()) is not None:
+            self._stopping.wait(self.latency)
+            try:
+                one.result = one.failure or one.do()
+            except Refused as exc:
+                one.result = Failure(str(exc), "user")
+            one.done.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._queue.put(None)
+
+    def _retrieve(self, number: str) -> tuple[int, str, bytes]:
+        work = self._work.get(number)
+        if work is None:
+            raise Refused(404, "no such request")
+        if not work.done.wait(2):
+            return 408, "application/json", b'{"type": "try_again", "queue_state": "active"}'
+        with self._lock:
+            self.events.append(("out", work.kind))
+        if isinstance(work.result, bytes):
+            return 200, _PROTO, work.result
+        told = work.result
+        if isinstance(told, Failure):
+            told = {"error": told.message, "category": told.category}
+        return 200, "application/json", json.dumps(told).encode()
+
+    def _do(self, kind: str, path: str, given: Any, failure: Failure | None) -> Json:
+        if kind in _TRAINING:
+            return self._train(kind, given, failure)
+        if kind == "create_model":
+            return self._begin(given, failure, given["base_model"])
+        if kind == "load_weights":
+            return self._begin(given, failure, given.get("base_model"))
+        if kind == "finish":
+            self.finished.append(given["reason"]["type"])
+            return {}
+        if kind == "get_info":
+            run = self._run(given["model_id"])
+            told = {"model_name": MODEL, "arch": "bigram", "tokenizer_id": MODEL}
+            return {"model_id": given["model_id"], "model_data": told, "is_lora": True, "lora_rank": run.state.rank}
+        if kind == "external_weights_urls":
+            urls = {name: f"{self.url}/file/{name}" for name in self.files}
+            return {"urls": urls, "expires": "2100-01-01T00:00:00Z"}
+        answers: dict[str, Json] = {
+            "healthz": {"status": "ok"},
+            "get_server_capabilities": {
+                "supported_models": [
+                    {"model_name": name, "max_context_length": longest} for name, longest in self.models.items()
+                ]
+            },
+            "config": self.config,
+            "dynamic_config": {},
+            "create_session": {"session_id": f"session-{self.count('create_session')}"},
+            "session_heartbeat": {"type": "session_heartbeat"},
+        }
+        if kind not in answers:
+            raise Refused(404, f"no {path}")
+        return answers[kind]
+
+    def _begin(self, given: Json, failure: Failure | None, base: str | None) -> Json:
+        if base is not None and base not in self.models:
+            raise Refused(404, f"no model {base}")
+        name = f"{given['session_id']}:train:{given['model_seq_id']}"
+
+        def do() -> Json:
+            if "path" in given:
+                if given["path"] not in self.states:
+                    raise Refused(404, f"no checkpoint {given['path']}")
+                state = self.states[given["path"]].copy(optimizer=given["optimizer"])
+            else:
+                state = State.new(given["lora_config"]["rank"], given["lora_config"]["seed"] or 0)
+            self.runs[name] = Model(state)
+            return {"type": "create_model", "model_id": name} if "path" not in given else {"type": "load_weights"}
+
+        return self._take(Work("begin", do, failure))
+
+    def _train(self, kind: str, given: Any, failure: Failure | None) -> Json:
+        run = self._run(given["model_id"])
+        place = (given["model_id"], given["seq_id"])
+        if place in self._taken:  # sent again, since the answer was lost
+            return {"request_id": self._taken[place]}
+        if given["seq_id"] != run.next_request:
+            raise Refused(400, f"request {given['seq_id']}, where {run.next_request} comes next")
+        told = self._take(self._make(kind, run, given, failure))
+        run.next_request += 1
+        self._taken[place] = told["request_id"]
+        return told
+
+    def _make(self, kind: str, run: Model, given: Any, failure: Failure | None) -> Work:
+        if kind == "forward_backward":
+            rows, backward = given["rows"], not given["forward_only"]
+            if backward:
+                self.received.append(rows)
+            return Work("forward_backward" if backward else "forward", lambda: _output(run, rows, backward), failure)
+        if kind == "optim_step":
+            self.adams.append(given["adam_params"])
+
+            def step() -> Json:
+                run.step(given["adam_params"])
+                return {"type": "optim_step"}
+
+            return Work(kind, step, failure)
+        folder = {"save_weights": "weights", "save_weights_for_sampler": "sampler_weights"}.get(
+            kind, "external_weights"
+        )
+        path = f"tinker://{given['model_id']}/{folder}/{given['path']}"
+        if not _NAME.fullmatch(given["path"]):
+            raise Refused(422, f"{given['path']!r} is no name")
+        if path in self.states:
+            raise Refused(409, f"{path} exists")
+
+        def save() -> Json:
+            self.states[path] = run.state.copy(optimizer=kind == "save_weights")
+            return {"type": kind, "path": path}
+
+        return Work(kind, save, failure)
+
+    def _take(self, work: Work) -> Json:
+        number = str(len(self._work))
+        self._work[number] = work
+        self._queue.put(work)
+        return {"request_id": number}
+
+    def _run(self, name: str) -> Model:
+        if name not in self.runs:
+            raise Refused(404, f"no training run {name}")
+        return self.runs[name]
+
+
+_TRAINING = ("forward_backward", "optim_step", "save_weights", "save_weights_for_sampler", "save_weights_external")
+
+
+def _kind(path: str) -> str:
+    return path.removeprefix("/") if path.startswith("/file/") else path.rsplit("/", 1)[-1]
+
+
+def _parse(body: bytes, headers: dict[str, str]) -> Any:
+    if headers.get("content-type") != _PROTO:
+        return json.loads(body or b"{}")
+    message = proto.ForwardBackwardRequest.FromString(body)
+    if message.loss_fn != "cross_entropy" or not message.data:
+        raise Refused(422, f"no data, or no loss {message.loss_fn}")
+    return {
+        "model_id": message.model_id,
+        "seq_id": message.seq_id,
+        "forward_only": message.forward_only,
+        "rows": [_row(datum) for datum in message.data],
+    }
+
+
+def _row(datum: Any) -> Row:
+    tokens = np.concatenate([np.frombuffer(chunk.encoded_text.tokens, np.int32) for chunk in datum.model_input])
+    targets, weights = datum.loss_fn_inputs["target_tokens"], datum.loss_fn_inputs["weights"]
+    if (targets.dtype, weights.dtype) != (proto.DTYPE_INT64, proto.DTYPE_FLOAT32):
+        raise Refused(422, "target_tokens are integers, and weights are not")
+    row = Row(tokens, np.frombuffer(targets.dense, np.int64), np.frombuffer(weights.dense, np.float32))
+    if not len(row.tokens) == len(row.targets) == len(row.weights) > 0:
+        raise Refused(422, f"{len(row.tokens)} tokens, {len(row.targets)} targets, {len(row.weights)} weights")
+    if max(row.tokens.max(), row.targets.max()) >= VOCABULARY:
+        raise Refused(422, "a token that the model does not have")
+    return row
+
+
+def _output(run: Model, rows: list[Row], backward: bool) -> bytes:
+    found = [run.forward(row, backward=backward).astype(np.float32) for row in rows]
+    output = proto.ForwardBackwardOutput(loss_fn_output_type="CrossEntropyLoss")
+    record = output.loss_fn_outputs.add(num_datums=len(rows))
+    batched = record.fields["logprobs"]
+    batched.dtype = proto.DTYPE_FLOAT32
+    batched.data = b"".join(one.tobytes() for one in found)
+    batched.offsets = np.cumsum([0, *(one.nbytes for one in found)]).astype(np.int64).tobytes()
+    output.metrics["loss:sum"] = -sum(float((one * row.weights).sum()) for one, row in zip(found, rows, strict=True))
+    return bytes(output.SerializeToString())
+
+
+def _no_tensors() -> bytes:
+    return (2).to_bytes(8, "little") + b"{}"
+
+
+@contextmanager
+def serving_tinker() -> Iterator[TinkerServer]:
+    server = TinkerServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = server.answer(self.command, self.path, headers, body)
+            if answer is None:
+                self.close_connection = True
+                self.connection.close()
+                return
+            status, form, content = answer
+            self.send_response(status)
+            self.send_header("content-type", form)
+            self.send_header("content-length", str(len(content)))
+            self.send_header("connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_DELETE = handle_one
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    class Http(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a client that was killed
+
+    http = Http(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{http.server_address[1]}"
+    threads = [threading.Thread(target=run, daemon=True) for run in (lambda: http.serve_forever(0.02), server.work)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+        server.stop()
+        for thread in threads:
+            thread.join()
