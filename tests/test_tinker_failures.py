@@ -197,7 +197,12 @@ def test_an_account_that_has_not_paid(server: TinkerServer, where: str) -> None:
         ("create_session", Reply(403, {"detail": "read only"}), SccError, r"may not do this \(403\): read only"),
         ("create_model", Reply(404, {"detail": "no such model"}), SccError, r"does not know .* \(404\): no such model"),
         ("create_model", Reply(402, {"detail": "top up"}), QuotaError, r"asks to be paid \(402\): top up"),
-        ("create_model", Reply(422, {"detail": [{"msg": "rank too high"}]}), SccError, r"\(422\): rank too high"),
+        (
+            "create_model",
+            Reply(422, {"detail": [{"loc": ["body", "rank"], "msg": "too high"}]}),
+            SccError,
+            r"\(422\): body.rank: too high$",
+        ),
         ("create_model", Failure("rank 2 is too low", "user"), SccError, "could not do .*: rank 2 is too low$"),
         ("forward_backward", Failure("out of memory"), SccError, "the server failed: out of memory$"),
         ("optim_step", Failure("bad rate", "user"), SccError, "could not do .*: bad rate$"),

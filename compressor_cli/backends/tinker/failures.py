@@ -95,8 +95,15 @@ def _said(exc: Any) -> str:
         if isinstance(body, dict):
             body = body.get("message") or body
         if isinstance(body, list):  # a field each, as FastAPI tells them
-            body = "; ".join(str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in body)
+            body = "; ".join(map(_field, body))
     return _short(str(body or "no reason given"))
+
+
+def _field(told: Any) -> str:
+    if not isinstance(told, dict):
+        return str(told)
+    where = ".".join(map(str, told.get("loc") or ()))
+    return f"{where}: {told.get('msg', told)}" if where else str(told.get("msg", told))
 
 
 def _short(text: str) -> str:
