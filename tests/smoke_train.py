@@ -74,9 +74,9 @@ def _server(backend: str, model: Path) -> Iterator[Mapping[str, str]]:
     if backend != "tinker":
         yield {}
         return
-    from tinker_double import serving
+    from tinker_double import serving_tinker
 
-    with serving(model) as server:
+    with serving_tinker() as server:
         yield server.environment()
 
 

@@ -4,87 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPO
-from tinker_double import KEY, MODEL, VOCABULARY, Reply, State, TinkerServer, serving_tinker
-from tiny_model import make_tokenizer
-from training_jobs import make_data, make_job, sample_texts
+from tinker_double import KEY, MODEL, Reply, TinkerServer
+from tinker_factors import VOCABULARY
+from tinker_fixtures import Events, Train, at_step, same, server, tokenizer, train
 
-from compressor_cli.backends.tinker import conduct
 from compressor_cli.core.pace import learning_rate
 from compressor_cli.core.runfiles import read_metrics, read_tinker_run
-from compressor_cli.core.training import Launch, RunReport
 from compressor_cli.errors import SccError, UsageError
-from compressor_cli.settings import CloudSettings
 
-SETTINGS: dict[str, Any] = {
-    "model": MODEL, "steps": 10, "rank": 4, "learning_rate": 0.05, "save_every": 4, "warmup": 0.2, "seed": 3
-}  # fmt: skip
-Events = list[Mapping[str, Any]]
-Train = Callable[..., RunReport]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"), sample_texts(), vocabulary=1000)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinkerServer]:
-    with serving_tinker() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-@pytest.fixture
-def train(tokenizer: Path, tmp_path: Path) -> Train:
-    """`train("run", on_event=..., steps=4)`: a run below the folder of the test, with changes of its settings."""
-
-    def run(
-        name: str = "run",
-        *,
-        on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
-        valid: int = 3,
-        start: str | None = None,
-        **changes: Any,
-    ) -> RunReport:
-        data = make_data(tmp_path / f"data{valid}", valid=valid)
-        job = make_job("tinker", CloudSettings(**SETTINGS | changes), tokenizer, data)
-        job = job if start is None else make_job(
-            "tinker", CloudSettings(**SETTINGS | changes), tokenizer, data, start=tmp_path / start
-        )  # fmt: skip
-        return conduct(job, Launch(tmp_path / name, on_event=on_event))
-
-    return run
-
-
-def at_step(number: int, act: Callable[[], None]) -> Callable[[Mapping[str, Any]], None]:
-    def on_event(event: Mapping[str, Any]) -> None:
-        if event.get("row", {}).get("step") == number:
-            act()
-
-    return on_event
-
-
-def same(one: State, other: State) -> bool:
-    """Weights and optimizer alike, to the last bit."""
-    pairs = [(one.weights[name], other.weights[name]) for name in one.weights]
-    pairs += [pair for name in one.moments for pair in zip(one.moments[name], other.moments[name], strict=True)]
-    return one.steps == other.steps and all(np.array_equal(left, right) for left, right in pairs)
-
-
-def losses(folder: Path) -> list[tuple[Any, ...]]:
-    return [(row["step"], row["loss"], row["val_loss"], row["lr"], row["tokens"]) for row in read_metrics(folder)[0]]
+__all__ = ["server", "tokenizer", "train"]  # fixtures
 
 
 def test_a_run_learns_and_says_where_it_is_kept(server: TinkerServer, train: Train, tmp_path: Path) -> None:
@@ -141,141 +75,26 @@ def test_a_checkpoint_names_the_state_of_its_step(server: TinkerServer, train: T
         assert state.steps == int(path.name.removeprefix("step_"))
 
 
+def test_states_of_pruned_checkpoints_are_removed_from_the_server(server: TinkerServer, train: Train) -> None:
+    report = train(steps=8, save_every=2, keep_last=2)
+    named = {json.loads(path.read_text())["state_path"] for path in report.run.glob("checkpoints/step_*/tinker.json")}
+    kept = {path for path in server.states if "/weights/" in path}
+    assert len(named) == 2 and kept == named and server.count("delete") == 2
+
+
+def test_a_server_that_removes_nothing_hinders_nothing(server: TinkerServer, train: Train) -> None:
+    server.always["delete"] = Reply(405, {"detail": "Method Not Allowed"})
+    report = train(steps=6, save_every=2, keep_last=1)
+    assert "stays at the server: " in (report.run / "train.log").read_text()
+    assert len([path for path in server.states if "/weights/" in path]) == 3
+
+
 def test_validation_is_the_mean_of_the_weights_after_the_step(server: TinkerServer, train: Train) -> None:
     report = train(steps=2, valid=70, eval_every=1, save_every=2)  # more rows than one request takes
     rows = read_metrics(report.run / "metrics.jsonl")[0]
     assert rows[0]["val_loss"] < rows[0]["loss"] and rows[1]["val_loss"] < rows[0]["val_loss"]
     assert sum(adam is not None for adam in server.adams) == 2
     assert server.count("forward_backward") == 2 + 2 * 3
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_same_command_ends_with_the_same_weights(
-    server: TinkerServer, train: Train, tmp_path: Path, number: signal.Signals
-) -> None:
-    whole = train("whole")
-    expected = server.last_state()
-    with pytest.raises(SystemExit) as left:
-        train("cut", on_event=at_step(6, lambda: signal.raise_signal(number)))
-    assert left.value.code == 128 + number
-    assert server.finished[-1] == "interrupted"
-    # The step that was under way as well is paid for: it is waited for, recorded and saved.
-    assert [path.name for path in sorted((tmp_path / "cut" / "checkpoints").iterdir())][-1] == "step_00000007"
-    train("cut")
-    assert server.last_state() is not expected and same(server.last_state(), expected)
-    assert losses(tmp_path / "cut" / "metrics.jsonl") == losses(whole.run / "metrics.jsonl")
-
-
-def test_a_second_signal_leaves_at_once(server: TinkerServer, train: Train) -> None:
-    def twice() -> None:
-        server.latency = 30
-        signal.raise_signal(signal.SIGINT)
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-
-    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    began = time.monotonic()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(on_event=at_step(3, twice))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        server.latency = 0
-    assert time.monotonic() - began < 10
-
-
-Kill = tuple[str, int]
-
-
-def killed_at(
-    server: TinkerServer, tokenizer: Path, folder: Path, kill: Kill, processes: list[subprocess.Popen[bytes]]
-) -> None:
-    """A run in a process of its own, killed as soon as the server has seen the given number of such requests."""
-    make_data(folder / "data3")
-    command = [sys.executable, REPO / "tests" / "training_jobs.py", "tinker", tokenizer, folder / "data3"]
-    child = subprocess.Popen([*map(str, command), str(folder / "cut"), json.dumps(SETTINGS)])
-    processes.append(child)
-    before = server.count(kill[0])
-    while server.count(kill[0]) - before < kill[1]:
-        assert child.poll() is None
-        time.sleep(0.005)
-    child.kill()
-    child.wait()
-
-
-def resumed_equals_whole(server: TinkerServer, train: Train, tmp_path: Path) -> None:
-    train("cut")
-    resumed = server.last_state()
-    train("whole")
-    assert same(resumed, server.last_state())
-    assert losses(tmp_path / "cut" / "metrics.jsonl") == losses(tmp_path / "whole" / "metrics.jsonl")
-
-
-@pytest.mark.parametrize("kill", [("optim_step", 7), ("save_weights", 2)], ids=["in a step", "in a save"])
-def test_killed_in(
-    server: TinkerServer,
-    tokenizer: Path,
-    train: Train,
-    tmp_path: Path,
-    kill: Kill,
-    processes: list[subprocess.Popen[bytes]],
-) -> None:
-    server.latency = 0.05
-    killed_at(server, tokenizer, tmp_path, kill, processes)
-    server.latency = 0
-    resumed_equals_whole(server, train, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 9, 10])
-def test_killed_anywhere(
-    server: TinkerServer,
-    tokenizer: Path,
-    train: Train,
-    tmp_path: Path,
-    count: int,
-    processes: list[subprocess.Popen[bytes]],
-) -> None:
-    server.latency = 0.02
-    killed_at(server, tokenizer, tmp_path, ("optim_step", count), processes)
-    time.sleep(0.01 * count)
-    server.latency = 0
-    resumed_equals_whole(server, train, tmp_path)
-
-
-@pytest.mark.parametrize("harm", ["cut short", "empty", "gone", "stranger"])
-def test_a_torn_checkpoint_is_passed_over_and_told(
-    server: TinkerServer, train: Train, tmp_path: Path, harm: str
-) -> None:
-    train("cut", on_event=lambda event: None)
-    expected = server.last_state()
-    card = tmp_path / "cut" / "run.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"state": "stopped"}))
-    newest = tmp_path / "cut" / "checkpoints" / "step_00000010"
-    reference = newest / "tinker.json"
-    if harm == "cut short":
-        reference.write_bytes(reference.read_bytes()[:-9])
-    elif harm == "empty":
-        reference.write_bytes(b"")
-    elif harm == "gone":
-        reference.unlink()
-    else:
-        (newest / "optimizer.pkl").write_bytes(b"")
-    told: Events = []
-    train("cut", on_event=told.append)
-    messages = [event["message"] for event in told if "message" in event]
-    assert any("step_00000010 is skipped" in message for message in messages)
-    assert "going on after step 8" in messages
-    assert same(server.last_state(), expected)
-
-
-def test_a_state_that_the_server_has_lost_is_told(server: TinkerServer, train: Train) -> None:
-    with pytest.raises(SystemExit):
-        train(on_event=at_step(5, lambda: signal.raise_signal(signal.SIGINT)))
-    server.states.clear()
-    with pytest.raises(SccError, match=r"no checkpoint tinker://session-1:train:0/weights/scc-00000006-") as refused:
-        train()
-    assert "\n" not in str(refused.value)
 
 
 def test_nan_stops_and_keeps_the_last_good_checkpoint(server: TinkerServer, train: Train, tmp_path: Path) -> None:
@@ -297,6 +116,47 @@ def test_weights_that_are_nan_are_not_saved(server: TinkerServer, train: Train, 
     with pytest.raises(SccError, match="the loss of the weights to be saved is nan at step 4"):
         train(valid=0, on_event=at_step(4, poison))
     assert not (tmp_path / "run" / "checkpoints").exists() and not server.states
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda results: results[:-1], "the server gave 3 results for 4 rows"),
+        (lambda results: [result[1:] for result in results], r"the server gave \d+ log probabilities for \d+ tokens"),
+        (lambda results: [result * np.nan for result in results], "the loss is nan at step 1"),
+        (lambda results: [result - np.inf for result in results], "the loss is inf at step 1"),
+    ],
+)
+def test_results_that_are_none(
+    server: TinkerServer, train: Train, spoil: Callable[[list[Any]], list[Any]], why: str
+) -> None:
+    server.spoil = spoil
+    with pytest.raises(SccError, match=why):
+        train()
+
+
+def test_what_stands_beside_the_trained_tokens_does_not_count(server: TinkerServer, train: Train) -> None:
+    """A prompt can hold what a model gives no probability at all."""
+
+    def spoil(results: list[Any]) -> list[Any]:
+        for result in results:
+            result[0] = -np.inf
+        return results
+
+    server.spoil = spoil
+    assert train(steps=2).metrics["loss"] < 10
+
+
+def test_a_run_that_was_cut_off_before_its_adapter(server: TinkerServer, train: Train) -> None:
+    server.always["save_weights_for_sampler"] = Reply(400, {"detail": "not now"})
+    with pytest.raises(SccError, match="not now"):
+        train()
+    server.always.clear()
+    steps = len(server.adams)
+    report = train()
+    told = read_tinker_run(report.run)
+    assert len(server.adams) == steps and (report.adapter / "adapter_config.json").is_file()
+    assert told is not None and told.sampler_path in server.states and told.state_path in server.states
 
 
 def test_a_run_can_start_from_another_with_a_new_optimizer(server: TinkerServer, train: Train, tmp_path: Path) -> None:

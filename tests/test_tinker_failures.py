@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,29 @@ import httpx
 import pytest
 import tinker
 from tinker.types import RequestErrorCategory
-from tinker_double import CUT, KEY, MODEL, Failure, Reply, TinkerServer, serving_tinker
-from tiny_model import make_tokenizer
-from training_jobs import make_data, make_job, sample_texts
+from tinker_double import CUT, KEY, MODEL, Failure, Reply, TinkerServer
+from tinker_fixtures import SETTINGS, Events, Train, server, tokenizer, train
+from training_jobs import make_job, write_rows
 
 from compressor_cli.backends.tinker import check, conduct, connection
 from compressor_cli.backends.tinker.access import access_to
 from compressor_cli.backends.tinker.failures import told
-from compressor_cli.core.training import Launch, RunReport
+from compressor_cli.core.training import Launch
 from compressor_cli.errors import MissingKeyError, QuotaError, SccError, UsageError
 from compressor_cli.settings import CloudSettings
 
-SETTINGS: dict[str, Any] = {"model": MODEL, "steps": 4, "rank": 2, "learning_rate": 0.05, "save_every": 2}
-Train = Callable[..., RunReport]
+__all__ = ["server", "tokenizer", "train"]  # fixtures
 
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"), sample_texts(), vocabulary=1000)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinkerServer]:
-    with serving_tinker() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-@pytest.fixture
-def train(tokenizer: Path, tmp_path: Path) -> Train:
-    def run(name: str = "run", *, told: list[str] | None = None, **changes: Any) -> RunReport:
-        def on_event(event: Mapping[str, Any]) -> None:
-            if told is not None and "message" in event:
-                told.append(event["message"])
-
-        job = make_job("tinker", CloudSettings(**SETTINGS | changes), tokenizer, make_data(tmp_path / "data"))
-        return conduct(job, Launch(tmp_path / name, on_event=on_event))
-
-    return run
+SHORT = {"steps": 4, "rank": 2, "save_every": 2}
 
 
 def one_line(error: SccError) -> str:
     assert "\n" not in str(error) and KEY not in str(error) + str(error.hint)
     return str(error)
+
+
+def told_by(events: Events) -> list[str]:
+    return [event["message"] for event in events if "message" in event]
 
 
 # Before the server is asked
@@ -159,12 +137,12 @@ def test_a_model_that_is_not_there(server: TinkerServer, train: Train, tmp_path:
 def test_rows_longer_than_the_model_takes(server: TinkerServer, train: Train, tmp_path: Path) -> None:
     server.models[MODEL] = 32
     with pytest.raises(UsageError, match=r"a row has \d+ tokens, and test/tiny takes 32 there"):
-        train()
+        train(**SHORT)
     assert not (tmp_path / "run").exists()
 
 
 def test_dpo_is_refused(server: TinkerServer, tokenizer: Path, tmp_path: Path) -> None:
-    data = make_data(tmp_path / "data")
+    data = write_rows(tmp_path / "data")
     job = make_job("tinker", CloudSettings(**SETTINGS), tokenizer, data)
     other = CloudSettings(**SETTINGS, stage="dpo")
     with pytest.raises(UsageError, match="no stage dpo"):
@@ -217,7 +195,7 @@ def test_an_account_that_has_not_paid(server: TinkerServer, where: str) -> None:
 def test_refusals(server: TinkerServer, train: Train, where: str, reply: Any, kind: type[SccError], why: str) -> None:
     server.always[where] = reply
     with pytest.raises(kind, match=why) as refused:
-        train()
+        train(**SHORT)
     one_line(refused.value)
     assert not logging.getLogger("tinker").handlers
 
@@ -228,7 +206,7 @@ def test_a_result_of_another_protocol(server: TinkerServer, train: Train) -> Non
     server.always["forward_backward"] = Reply(200, {"request_id": "0"})
     server.always["optim_step"] = Reply(200, {"request_id": "0"})
     with pytest.raises(SccError, match=r"than tinker .* understands") as refused:
-        train()
+        train(**SHORT)
     one_line(refused.value)
 
 
@@ -236,13 +214,13 @@ def test_a_result_of_another_protocol(server: TinkerServer, train: Train) -> Non
 
 
 def test_what_passes_changes_nothing(server: TinkerServer, train: Train) -> None:
-    train("calm")
+    train("calm", **SHORT)
     expected = server.last_state()
     server.script["forward_backward"].extend([Reply(500, "sorry"), CUT])
     server.script["optim_step"].extend([CUT, Reply(429, "slow down")])
     server.script["save_weights"].append(CUT)
     server.script["retrieve_future"].extend([Reply(408, "{}"), Reply(500, "sorry"), CUT])
-    train("stormy")
+    train("stormy", **SHORT)
     found = server.last_state()
     assert found is not expected and found.steps == expected.steps
     assert all((found.weights[name] == expected.weights[name]).all() for name in expected.weights)
@@ -250,8 +228,9 @@ def test_what_passes_changes_nothing(server: TinkerServer, train: Train) -> None
 
 def test_a_run_under_way_waits_until_it_is_paid(server: TinkerServer, train: Train) -> None:
     server.script["optim_step"].extend([None, None, Reply(402, {"detail": "top up"})])
-    messages: list[str] = []
-    train(told=messages)
+    events: Events = []
+    train(on_event=events.append, **SHORT)
+    messages = told_by(events)
     assert any("paused due to billing" in message and "top up" in message for message in messages)
     assert server.last_state().steps == 4
 
@@ -264,14 +243,15 @@ def test_a_server_that_goes_away_is_noticed(
     server.always["retrieve_future"] = CUT
     server.script["healthz"].append(None)
     server.always["healthz"] = Reply(503, "down")
-    messages: list[str] = []
+    events: Events = []
     with pytest.raises(SccError, match="is lost: no answer for 1 s") as lost:
-        train(told=messages)
+        train(on_event=events.append, **SHORT)
     assert "goes on from the last checkpoint" in (lost.value.hint or "")
+    messages = told_by(events)
     assert any("waiting for" in message for message in messages)
     assert any(message.startswith("no answer from") for message in messages)
     server.always.clear()
-    train()
+    train(**SHORT)
     assert server.last_state().steps == 4
 
 
@@ -280,8 +260,9 @@ def test_a_server_that_comes_back_is_told(server: TinkerServer, train: Train, mo
     server.script["healthz"].extend([None, Reply(503, "down"), None])
     server.script["optim_step"].append(Reply(429, "wait"))
     server.script["retrieve_future"].extend([CUT, CUT])
-    messages: list[str] = []
-    train(told=messages)
+    events: Events = []
+    train(on_event=events.append, **SHORT)
+    messages = told_by(events)
     assert [message.split(" from ")[0] for message in messages[:2]] == ["no answer", f"{server.url} answers again"]
 
 

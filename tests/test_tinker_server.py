@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import REPO
 from tinker_server import real_server
-from training_jobs import make_data, make_job, sample_texts
+from training_jobs import make_job, sample_texts, write_rows
 
 from compressor_cli.backends.tinker import check, conduct
 from compressor_cli.core.runfiles import read_metrics
@@ -71,7 +71,7 @@ def train(
 ) -> RunReport:
     settings = CloudSettings(**SETTINGS | {"model": str(served[1])} | changes)
     return conduct(
-        make_job("tinker", settings, served[1], make_data(folder / "data")), Launch(folder / "run", on_event=on_event)
+        make_job("tinker", settings, served[1], write_rows(folder / "data")), Launch(folder / "run", on_event=on_event)
     )
 
 
@@ -115,7 +115,7 @@ def test_stopped_and_resumed(served: Served, whole: RunReport, tmp_path: Path, n
 def test_killed_and_resumed(
     served: Served, whole: RunReport, tmp_path: Path, step: int, processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    data = make_data(tmp_path / "data")["train"].parent
+    data = write_rows(tmp_path / "data")
     settings = json.dumps(SETTINGS | {"model": str(served[1])})
     command = [sys.executable, REPO / "tests" / "training_jobs.py", "tinker", served[1], data, tmp_path / "run"]
     child = subprocess.Popen([*map(str, command), settings])

@@ -7,6 +7,7 @@
         server.always["healthz"] = Reply(503, "starting")           every one does
         server.script["save_weights"].append(CUT)                   done, and the connection is cut before the answer
         server.script["forward_backward"].append(Failure("no"))     taken, and fails while it is worked on
+        server.spoil = lambda results: results[:-1]                 log probabilities, on their way out
         server.events                                               what arrived and was given out, in order
 
 What it trains is real: each token predicts the next by factors of low rank, with gradients that add up until AdamW is
@@ -28,17 +29,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tinker.proto import tinker_public_pb2 as proto
+from tinker_factors import VOCABULARY, Floats, Model, Row, State
 
 KEY = "tml-thisIsTheSecretOfTheTest"
 MODEL = "test/tiny"
-VOCABULARY = 1024
-_SCALE = 0.3
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PROTO = "application/x-protobuf"
 Json = dict[str, Any]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,79 +60,6 @@ class Refused(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
-
-
-@dataclass
-class State:
-    """What a checkpoint holds. `moments` are those of AdamW, absent where only weights are loaded."""
-
-    rank: int
-    weights: dict[str, Floats]
-    moments: dict[str, tuple[Floats, Floats]]
-    steps: int = 0
-
-    @classmethod
-    def new(cls, rank: int, seed: int) -> State:
-        """As LoRA begins: one factor is random, the other zero, so that nothing is learned yet."""
-        first = np.random.default_rng(seed).normal(scale=_SCALE, size=(VOCABULARY, rank))
-        weights = {"first": first, "second": np.zeros((rank, VOCABULARY))}
-        return cls(rank, weights, {})
-
-    def copy(self, *, optimizer: bool) -> State:
-        weights = {name: array.copy() for name, array in self.weights.items()}
-        moments = {name: (a.copy(), b.copy()) for name, (a, b) in self.moments.items()} if optimizer else {}
-        return State(self.rank, weights, moments, self.steps if optimizer else 0)
-
-
-@dataclass
-class Row:
-    tokens: NDArray[np.int32]
-    targets: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-
-class Model:
-    """One training run."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.gradient = {name: np.zeros_like(array) for name, array in state.weights.items()}
-        self.next_request = 1
-
-    def forward(self, row: Row, *, backward: bool) -> Floats:
-        """Log probabilities of the targets; with `backward`, the gradient of the weighted loss is added."""
-        first, second = self.state.weights["first"], self.state.weights["second"]
-        hidden = first[row.tokens]
-        logits = hidden @ second
-        logits -= logits.max(axis=1, keepdims=True)
-        logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        places = np.arange(len(row.targets))
-        if backward:
-            error = np.exp(logprobs)
-            error[places, row.targets] -= 1
-            error *= row.weights[:, None]
-            self.gradient["second"] += hidden.T @ error
-            np.add.at(self.gradient["first"], row.tokens, error @ second.T)
-        found: Floats = logprobs[places, row.targets]
-        return found
-
-    def step(self, params: Json) -> None:
-        state, beta1, beta2 = self.state, params["beta1"], params["beta2"]
-        state.steps += 1
-        norm = float(np.sqrt(sum((part**2).sum() for part in self.gradient.values())))
-        clip = params.get("grad_clip_norm", 0.0)
-        scale = clip / norm if 0 < clip < norm else 1.0
-        for name, weights in state.weights.items():
-            gradient = self.gradient[name] * scale
-            mean, square = state.moments.get(name, (np.zeros_like(weights), np.zeros_like(weights)))
-            mean = beta1 * mean + (1 - beta1) * gradient
-            square = beta2 * square + (1 - beta2) * gradient**2
-            state.moments[name] = mean, square
-            corrected = mean / (1 - beta1**state.steps)
-            spread = np.sqrt(square / (1 - beta2**state.steps)) + params["eps"]
-            weights *= 1 - params["learning_rate"] * params["weight_decay"]
-            weights -= params["learning_rate"] * corrected / spread
-            self.gradient[name] = np.zeros_like(weights)
 
 
 @dataclass
@@ -162,6 +87,7 @@ class TinkerServer:
         self.runs: dict[str, Model] = {}
         self.states: dict[str, State] = {}
         self.finished: list[str] = []  # how sessions ended
+        self.spoil: Callable[[list[Floats]], list[Floats]] = lambda results: results
         self.files: dict[str, bytes] = {"adapter_model.safetensors": _no_tensors(), "adapter_config.json": b"{}"}
         self.url = ""
         self._work: dict[str, Work] = {}
@@ -182,7 +108,7 @@ class TinkerServer:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes] | None:
         """None cuts the connection."""
-        kind = _kind(path)
+        kind = "delete" if method == "DELETE" else _kind(path)
         with self._lock:
             self.headers.append(headers)
             scripted = self.script[kind].popleft() if self.script[kind] else self.always.get(kind)
@@ -243,6 +169,10 @@ class TinkerServer:
             return self._begin(given, failure, given["base_model"])
         if kind == "load_weights":
             return self._begin(given, failure, given.get("base_model"))
+        if kind == "delete":
+            owner, _, name = path.removeprefix("/api/v1/training_runs/").partition("/checkpoints/")
+            del self.states[f"tinker://{owner}/{name}"]
+            return {}
         if kind == "finish":
             self.finished.append(given["reason"]["type"])
             return {}
@@ -303,7 +233,9 @@ class TinkerServer:
             rows, backward = given["rows"], not given["forward_only"]
             if backward:
                 self.received.append(rows)
-            return Work("forward_backward" if backward else "forward", lambda: _output(run, rows, backward), failure)
+            return Work(
+                "forward_backward" if backward else "forward", lambda: self._output(run, rows, backward), failure
+            )
         if kind == "optim_step":
             self.adams.append(given["adam_params"])
 
@@ -326,6 +258,17 @@ class TinkerServer:
             return {"type": kind, "path": path}
 
         return Work(kind, save, failure)
+
+    def _output(self, run: Model, rows: list[Row], backward: bool) -> bytes:
+        found = [run.forward(row, backward=backward) for row in rows]
+        total = -sum(float((one * row.weights).sum()) for one, row in zip(found, rows, strict=True))
+        arrays = [one.astype(np.float32) for one in self.spoil(found)]
+        output = proto.ForwardBackwardOutput(loss_fn_output_type="CrossEntropyLoss", metrics={"loss:sum": total})
+        batched = output.loss_fn_outputs.add(num_datums=len(arrays)).fields["logprobs"]
+        batched.dtype = proto.DTYPE_FLOAT32
+        batched.data = b"".join(one.tobytes() for one in arrays)
+        batched.offsets = np.cumsum([0, *(one.nbytes for one in arrays)]).astype(np.int64).tobytes()
+        return bytes(output.SerializeToString())
 
     def _take(self, work: Work) -> Json:
         number = str(len(self._work))
@@ -371,18 +314,6 @@ def _row(datum: Any) -> Row:
     if max(row.tokens.max(), row.targets.max()) >= VOCABULARY:
         raise Refused(422, "a token that the model does not have")
     return row
-
-
-def _output(run: Model, rows: list[Row], backward: bool) -> bytes:
-    found = [run.forward(row, backward=backward).astype(np.float32) for row in rows]
-    output = proto.ForwardBackwardOutput(loss_fn_output_type="CrossEntropyLoss")
-    record = output.loss_fn_outputs.add(num_datums=len(rows))
-    batched = record.fields["logprobs"]
-    batched.dtype = proto.DTYPE_FLOAT32
-    batched.data = b"".join(one.tobytes() for one in found)
-    batched.offsets = np.cumsum([0, *(one.nbytes for one in found)]).astype(np.int64).tobytes()
-    output.metrics["loss:sum"] = -sum(float((one * row.weights).sum()) for one, row in zip(found, rows, strict=True))
-    return bytes(output.SerializeToString())
 
 
 def _no_tensors() -> bytes:

@@ -268,7 +268,7 @@ def main(task: str, *rest: str) -> None:
 
     import typing_extensions
 
-    typing.TypedDict = typing_extensions.TypedDict  # type: ignore[assignment]  # pydantic needs that before Python 3.12
+    typing.TypedDict = typing_extensions.TypedDict  # pydantic needs that before Python 3.12
     if task == "--engine":  # the process that trains
         sys.argv = ["skyrl.tinker.engine", *rest]
         runpy.run_module("skyrl.tinker.engine", run_name="__main__")

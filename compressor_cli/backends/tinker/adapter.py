@@ -17,6 +17,7 @@ from compressor_cli.errors import SccError
 REFERENCE = "tinker.json"
 _LARGEST = 64 << 30  # bytes of all files
 _MOST_FILES = 1000
+_KEPT = 24 * 3600  # seconds that the server keeps the copy that is fetched
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*\.(safetensors|json|md|txt|jinja)", re.ASCII)  # what cannot run code
 
 
@@ -37,12 +38,9 @@ def fill_adapter(run: Run, connection: Connection, client: Any, name: str, refer
 
 
 def _urls(connection: Connection, client: Any, name: str) -> dict[str, str]:
-    import tinker
-
-    access = connection.access
-    saved = connection.wait(client.save_weights_external(name), "the adapter")
-    rest = connection.call(lambda: tinker.RestClient(base_url=access.url, api_key=access.key), "the server's settings")
-    found: dict[str, str] = connection.wait(rest.get_external_weights_urls(saved.path), "addresses of files").urls
+    saved = connection.wait(client.save_weights_external(name, ttl_seconds=_KEPT), "the adapter")
+    listing = connection.rest().get_external_weights_urls(saved.path)
+    found: dict[str, str] = connection.wait(listing, "addresses of files").urls
     return found
 
 

@@ -61,14 +61,9 @@ def start_state(job: TrainJob) -> str | None:
 
 
 def _models(access: Access, tell: Callable[[str], None]) -> tuple[Model, ...]:
-    import tinker
-
     ask_health(access)
     with connected(access, tell) as connection:
-        client = connection.call(
-            lambda: tinker.RestClient(base_url=access.url, api_key=access.key), "the server's settings"
-        )
-        found = connection.wait(client.get_server_capabilities(), "the list of models")
+        found = connection.wait(connection.rest().get_server_capabilities(), "the list of models")
     return tuple(sorted((_model(one) for one in found.supported_models), key=lambda model: model.name))
 
 

@@ -79,6 +79,14 @@ class Connection:
         waited: T = self.wait(future, doing)
         return waited
 
+    def rest(self) -> Any:
+        """The SDK's client for what needs no session."""
+        import tinker
+
+        return self.call(
+            lambda: tinker.RestClient(base_url=self.access.url, api_key=self.access.key), "the server's settings"
+        )
+
     def pass_on(self) -> None:
         """What the SDK has logged meanwhile, each line once."""
         with suppress(queue.Empty):

@@ -5,19 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compressor_cli.backends.tinker.access import Access, cloud_settings, find_access
 from compressor_cli.backends.tinker.adapter import fill_adapter
-from compressor_cli.backends.tinker.check import start_state
-from compressor_cli.backends.tinker.connection import PATIENCE, Connection, connected
-from compressor_cli.core.checkpoints import load_state
+from compressor_cli.backends.tinker.connection import Connection, connected
+from compressor_cli.backends.tinker.data import LOSS, datum, total_loss
+from compressor_cli.backends.tinker.session import STATE, open_client, open_service, saved_path
 from compressor_cli.core.files import write_json
 from compressor_cli.core.pace import learning_rate
 from compressor_cli.core.rendering import Rendered
@@ -25,79 +22,22 @@ from compressor_cli.core.runfiles import TinkerRun, write_tinker_run
 from compressor_cli.core.runs import Run, require_finite
 from compressor_cli.core.stopping import Stop
 from compressor_cli.core.training import TrainJob
-from compressor_cli.errors import SccError, UsageError
+from compressor_cli.errors import SccError
 
-STATE = "tinker.json"  # in a checkpoint: where the server keeps what was saved
 _AHEAD = 2  # steps under way at once: the server always has the next one when it ends one
 _VALID_ROWS, _VALID_AHEAD = 32, 4  # rows of a request of validation, and how many are under way
-_LOSS = "cross_entropy"  # the sum of -log p times weight
 
 
 def fit(job: TrainJob, run: Run, stop: Stop) -> None:
     access = find_access(job.settings)
-    with connected(access, run.tell) as connection, _service(connection, stop) as service:
-        trainer = _Trainer(job, run, stop, connection, _client(job, run, connection, service))
+    with connected(access, run.tell) as connection, open_service(connection, stop) as service:
+        saved = saved_path(run, access)
+        trainer = _Trainer(job, run, stop, connection, open_client(job, connection, service, saved), saved)
         complete = trainer.train()
         if complete:
             trainer.finish()
     if not complete:
         run.leave_if(stop)
-
-
-@contextmanager
-def _service(connection: Connection, stop: Stop) -> Iterator[Any]:
-    """The SDK's entry. Its session is closed at the end, but a second signal does not wait for that."""
-    import tinker
-
-    access = connection.access
-    service = connection.call(lambda: tinker.ServiceClient(base_url=access.url, api_key=access.key), "a session")
-    try:
-        yield service
-    except Exception:
-        _close(service, "errored")
-        raise
-    _close(service, "interrupted" if stop.asked else "success")
-
-
-def _close(service: Any, status: str) -> None:
-    """Worth seconds, not the minutes that the SDK would try."""
-    closing = service.close(status).future()
-    try:
-        closing.result(PATIENCE.close)
-    except Exception:
-        closing.cancel()
-
-
-def _client(job: TrainJob, run: Run, connection: Connection, service: Any) -> Any:
-    """New weights, those of another run, or this run's with its optimizer."""
-    settings = cloud_settings(job.settings)
-    if run.resumed is not None:
-        path = _saved_path(run)
-        pending = connection.call(
-            lambda: service.create_training_client_from_state_with_optimizer(path), "the server to load the checkpoint"
-        )
-    elif (start := start_state(job)) is not None:
-        pending = connection.call(
-            lambda: service.create_training_client_from_state(start), "the server to load the run to start from"
-        )
-    else:
-        pending = connection.call(
-            lambda: service.create_lora_training_client(job.model, rank=settings.rank, seed=settings.seed),
-            "the server to make the model",
-        )
-    client = connection.wait(pending, "the model")
-    rank = client.get_info().lora_rank
-    if rank is not None and rank != settings.rank:
-        raise UsageError(f"what the run starts from has rank {rank}", hint=f"--rank {rank}")
-    return client
-
-
-def _saved_path(run: Run) -> str:
-    assert run.resumed is not None
-    path = load_state(run.resumed, STATE).get("state_path")
-    if not isinstance(path, str):
-        raise SccError(f"{run.resumed.path / STATE} names no state")
-    return path
 
 
 @dataclass(frozen=True)
@@ -114,13 +54,16 @@ class _Step:
 class _Trainer:
     """`done` steps are settled: their results are here and recorded."""
 
-    def __init__(self, job: TrainJob, run: Run, stop: Stop, connection: Connection, client: Any) -> None:
+    def __init__(
+        self, job: TrainJob, run: Run, stop: Stop, connection: Connection, client: Any, saved: str | None
+    ) -> None:
         self.job, self.run, self.stop, self.connection, self.client = job, run, stop, connection, client
         self.settings = cloud_settings(job.settings)
         self.done = run.resumed.step if run.resumed else 0
         self.under_way: deque[_Step] = deque()
-        self.state_path = _saved_path(run) if run.resumed else None
+        self.state_path = saved
         self._last: Sequence[Rendered] = ()
+        self._states: dict[Path, str] = {}  # what this session saved, by the checkpoint that names it
         self._since = 0.0
 
     def train(self) -> bool:
@@ -159,7 +102,7 @@ class _Trainer:
             step, self.job.pace.steps, self.settings.learning_rate, self.settings.warmup, self.settings.schedule
         )
         trained = sum(row.trained_tokens for row in rows)
-        output = self.client.forward_backward([_datum(row, 1 / trained) for row in rows], _LOSS)
+        output = self.client.forward_backward([datum(row, 1 / trained) for row in rows], LOSS)
         update = self.client.optim_step(self._adam(rate))
         self.under_way.append(_Step(step + 1, rows, rate, output, update))
 
@@ -181,7 +124,7 @@ class _Trainer:
         output = self.connection.wait(step.output, f"step {step.number}")
         self.connection.wait(step.update, f"the update of step {step.number}")
         self.connection.strict = False  # from here on there is something to lose
-        loss = _total_loss(output, step.rows) / sum(row.trained_tokens for row in step.rows)
+        loss = total_loss(output, step.rows) / sum(row.trained_tokens for row in step.rows)
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         self.done, self._last = step.number, step.rows
@@ -205,22 +148,34 @@ class _Trainer:
         total = 0.0
         for at in range(0, len(rows), _VALID_ROWS):
             group = rows[at : at + _VALID_ROWS]
-            waiting.append((self.client.forward([_datum(row, 1.0) for row in group], _LOSS), group))
+            waiting.append((self.client.forward([datum(row, 1.0) for row in group], LOSS), group))
             if len(waiting) >= _VALID_AHEAD:
                 total += self._forwarded(*waiting.popleft())
         return total + sum(self._forwarded(*one) for one in waiting)
 
     def _forwarded(self, output: Any, rows: Sequence[Rendered]) -> float:
-        return _total_loss(self.connection.wait(output, f"the validation after step {self.done}"), rows)
+        return total_loss(self.connection.wait(output, f"the validation after step {self.done}"), rows)
 
     def _save(self) -> None:
         """Nothing is under way. The state is whole at the server before the checkpoint names it."""
         if self.run.rows[-1]["val_loss"] is None:  # the loss of a step is that of the weights before it
             require_finite(self._forward(self._last[:1]), self.done, "loss of the weights to be saved")
         saving = self.client.save_state(_name(self.done))
-        self.state_path = self.connection.wait(saving, f"the state of step {self.done}").path
-        self.run.save(self.job.pace.position(self.done), self._write)
+        self.state_path = path = str(self.connection.wait(saving, f"the state of step {self.done}").path)
+        saved = self.run.save(self.job.pace.position(self.done), self._write)
+        self._states[saved.path] = path
         self._tell_where(None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """States of checkpoints that were pruned cost money as long as they are kept."""
+        for checkpoint in [path for path in self._states if not path.exists()]:
+            state = self._states.pop(checkpoint)
+            try:
+                removing = self.connection.rest().delete_checkpoint_from_tinker_path(state)
+                self.connection.wait(removing, f"{state} to be removed")
+            except SccError as exc:
+                self.run.log(f"{state} stays at the server: {exc}")
 
     def _write(self, folder: Path) -> None:
         write_json(folder / STATE, self._where())
@@ -252,28 +207,3 @@ class _Trainer:
 def _name(step: int) -> str:
     """Never used before: the SDK tries a name that is taken again and again."""
     return f"scc-{step:08d}-{secrets.token_hex(6)}"
-
-
-def _datum(row: Rendered, weight: float) -> Any:
-    """`weight` is that of each trained token."""
-    import tinker
-
-    inputs, targets, weights = row.shifted()
-    scaled = np.asarray(weights, dtype=np.float32) * np.float32(weight)
-    loss_inputs: dict[str, Any] = {"target_tokens": targets, "weights": scaled}
-    return tinker.Datum(model_input=tinker.ModelInput.from_ints(inputs), loss_fn_inputs=loss_inputs)
-
-
-def _total_loss(output: Any, rows: Sequence[Rendered]) -> float:
-    """From the log probabilities of trained tokens: what stands beside them may be infinite."""
-    results = output.loss_fn_outputs
-    if len(results) != len(rows):
-        raise SccError(f"the server gave {len(results)} results for {len(rows)} rows")
-    total = 0.0
-    for result, row in zip(results, rows, strict=True):
-        trained = np.asarray(row.shifted()[2], dtype=bool)
-        logprobs = np.asarray(result["logprobs"].data if "logprobs" in result else [], dtype=np.float64)
-        if logprobs.shape != trained.shape:
-            raise SccError(f"the server gave {logprobs.size} log probabilities for {trained.size} tokens")
-        total -= float(logprobs[trained].sum())
-    return total

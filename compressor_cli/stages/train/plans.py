@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from compressor_cli.core.footprint import FAR, Footprint, footprint, machine_memory, read_shape
+from compressor_cli.core.prices import NANO
 from compressor_cli.core.runs import require_space
 from compressor_cli.core.training import TrainJob
 from compressor_cli.core.training_prices import training_price
@@ -139,7 +139,10 @@ def _memory_there(job: TrainJob) -> int:
 
 
 def _cost(job: TrainJob, tokens: int) -> tuple[str | None, str | None]:
+    """Of the steps, and of the validations after them."""
     price = training_price(job.model) if job.backend == "tinker" else None
     if price is None:
         return None, None
-    return str((price.train * tokens / Decimal(1_000_000)).quantize(Decimal("0.0001"))), str(price.as_of)
+    validations = len({*range(job.eval_every, job.pace.steps + 1, job.eval_every), job.pace.steps})
+    cost = price.cost(tokens, validations * job.valid.tokens)
+    return f"{cost / NANO:.4f}", str(price.as_of)
