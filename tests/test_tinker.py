@@ -27,7 +27,7 @@ def test_a_run_learns_and_says_where_it_is_kept(server: TinkerServer, train: Tra
     rows = read_metrics(report.run / "metrics.jsonl")[0]
     assert [row["step"] for row in rows] == list(range(1, 11))
     assert rows[0]["loss"] == pytest.approx(math.log(VOCABULARY), rel=1e-6)  # it knows nothing yet
-    assert rows[-1]["loss"] < rows[0]["loss"] - 0.5
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
     assert [row["step"] for row in rows if row["val_loss"] is not None] == [4, 8, 10]
     told = read_tinker_run(report.run)
     assert told is not None and told.steps_done == 10 and told.model == MODEL

@@ -142,7 +142,7 @@ def test_rows_longer_than_the_model_takes(server: TinkerServer, train: Train, tm
 
 
 def test_dpo_is_refused(server: TinkerServer, tokenizer: Path, tmp_path: Path) -> None:
-    data = write_rows(tmp_path / "data")
+    data = write_rows(tmp_path / "data", train=12, valid=3)
     job = make_job("tinker", CloudSettings(**SETTINGS), tokenizer, data)
     other = CloudSettings(**SETTINGS, stage="dpo")
     with pytest.raises(UsageError, match="no stage dpo"):

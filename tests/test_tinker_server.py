@@ -71,7 +71,8 @@ def train(
 ) -> RunReport:
     settings = CloudSettings(**SETTINGS | {"model": str(served[1])} | changes)
     return conduct(
-        make_job("tinker", settings, served[1], write_rows(folder / "data")), Launch(folder / "run", on_event=on_event)
+        make_job("tinker", settings, served[1], write_rows(folder / "data", train=12, valid=3)),
+        Launch(folder / "run", on_event=on_event),
     )
 
 
@@ -115,7 +116,7 @@ def test_stopped_and_resumed(served: Served, whole: RunReport, tmp_path: Path, n
 def test_killed_and_resumed(
     served: Served, whole: RunReport, tmp_path: Path, step: int, processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    data = write_rows(tmp_path / "data")
+    data = write_rows(tmp_path / "data", train=12, valid=3)
     settings = json.dumps(SETTINGS | {"model": str(served[1])})
     command = [sys.executable, REPO / "tests" / "training_jobs.py", "tinker", served[1], data, tmp_path / "run"]
     child = subprocess.Popen([*map(str, command), settings])

@@ -62,7 +62,7 @@ def killed_at(
     server: TinkerServer, tokenizer: Path, folder: Path, kill: Kill, processes: list[subprocess.Popen[bytes]]
 ) -> None:
     """A run in a process of its own, killed as soon as the server has seen the given number of such requests."""
-    write_rows(folder / "data3")
+    write_rows(folder / "data3", train=12, valid=3)
     command = [sys.executable, REPO / "tests" / "training_jobs.py", "tinker", tokenizer, folder / "data3"]
     child = subprocess.Popen([*map(str, command), str(folder / "cut"), json.dumps(SETTINGS)])
     processes.append(child)

@@ -50,7 +50,7 @@ def train(tokenizer: Path, tmp_path: Path) -> Train:
         start: str | None = None,
         **changes: Any,
     ) -> RunReport:
-        data = write_rows(tmp_path / f"data{valid}", valid=valid)
+        data = write_rows(tmp_path / f"data{valid}", train=12, valid=valid)
         job = make_job("tinker", CloudSettings(**SETTINGS | changes), tokenizer, data)
         job = job if start is None else make_job(
             "tinker", CloudSettings(**SETTINGS | changes), tokenizer, data, start=tmp_path / start

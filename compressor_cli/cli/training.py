@@ -214,8 +214,11 @@ def _check(request: Request) -> None:
         raise UsageError("--check goes with --backend tinker", hint="scc doctor tells what is installed")
     from compressor_cli.backends.tinker import check
 
-    report = check(load_settings(request.config, cloud=request.given()).cloud.base_url)
+    report = check(load_settings(request.config, cloud=request.given()).cloud.base_url, say)
     if request.as_json:
         print_json(asdict(report))
     else:
-        typer.echo(report.as_text())
+        say(f"{report.url} answers (SDK {report.sdk}); it lists {len(report.models)} models")
+        for model in report.models:
+            context = f"{model.context:,} tokens" if model.context else ""
+            typer.echo(f"{model.name}  {context if model.trainable else 'only for sampling'}".rstrip())
