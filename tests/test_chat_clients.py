@@ -125,6 +125,20 @@ def test_a_question_and_its_answer(provider: str, server: ProviderServer) -> Non
 
 
 @every
+def test_connections_are_kept_one_for_each_request_at_once(provider: str, server: ProviderServer) -> None:
+    server.latency = 0.05
+
+    async def use(chat: Chat) -> list[int]:
+        counts = []
+        for at_once in (1, 1, 6, 3, 6):
+            await asyncio.gather(*(chat.ask(HELLO) for _ in range(at_once)))
+            counts.append(len(server.connections))
+        return counts
+
+    assert with_chat(MODELS[provider], settings_for(server), use, []) == [1, 1, 6, 6, 6]
+
+
+@every
 def test_an_answer_in_the_form_of_a_schema(provider: str, server: ProviderServer) -> None:
     server.answer = lambda request: '{"compressed": "x", "kept": 1}'
     request = ChatRequest(HELLO.messages, schema=SCHEMA, schema_name="pair")

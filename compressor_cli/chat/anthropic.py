@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any, Literal
 
 from compressor_cli.chat import Note
-from compressor_cli.chat.sdk import SdkChat, count
+from compressor_cli.chat.sdk import Clients, SdkChat, count
 from compressor_cli.chat.service import Service, retry_after
 from compressor_cli.errors import SccError
 from compressor_cli.records import ChatReply, ChatRequest, Usage
@@ -22,17 +24,23 @@ _STOPS: dict[str, Literal["end", "length", "refusal"]] = {
 class AnthropicChat(SdkChat):
     def __init__(self, service: Service, note: Note) -> None:
         import anthropic
+        import httpx2
 
         super().__init__(service, note)
-        # A timeout of one's own also lifts the SDK's limit of 21,333 tokens on answers that are not streamed.
         timeout = anthropic.Timeout(service.timeout, connect=min(10.0, service.timeout))
         self._sdk = anthropic
+        connect = partial(anthropic.DefaultAsyncHttpxClient, verify=httpx2.create_ssl_context())
         self.client = anthropic.AsyncAnthropic(
-            api_key=service.key, base_url=service.url, timeout=timeout, max_retries=0
+            api_key=service.key, base_url=service.url, timeout=timeout, max_retries=0, http_client=connect()
         )
+        self._clients = Clients(self.client, connect)
 
-    async def _send(self, request: ChatRequest) -> Any:
-        return await self.client.messages.create(**self.body(request))
+    async def _send(self, request: ChatRequest) -> tuple[Any, str | None]:
+        import httpx2
+
+        with self._clients.lent() as client:
+            answer = await client.post("/v1/messages", cast_to=httpx2.Response, body=self.body(request))
+        return json.loads(answer.content), answer.headers.get("request-id")
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         for option in ("temperature", "seed"):
@@ -49,15 +57,17 @@ class AnthropicChat(SdkChat):
             body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
         return body
 
-    def _reply(self, answer: Any, seconds: float) -> ChatReply:
-        counted = answer.usage
-        read, written = counted.cache_read_input_tokens or 0, counted.cache_creation_input_tokens or 0
+    def _reply(self, body: Any, seconds: float, request_id: str | None) -> ChatReply:
+        counted = body["usage"]
+        read, written = (counted.get(f"cache_{name}_input_tokens") or 0 for name in ("read", "creation"))
         return ChatReply(
-            text="".join(block.text for block in answer.content if block.type == "text"),
-            model=answer.model,
-            request_id=getattr(answer, "_request_id", None) or answer.id,
-            stop=_STOPS.get(answer.stop_reason, "other"),
-            usage=Usage(count(counted.input_tokens) + read + written, count(counted.output_tokens), read, written),
+            text="".join(block["text"] for block in body["content"] if block["type"] == "text"),
+            model=body.get("model", self.service.model),
+            request_id=request_id or body.get("id"),
+            stop=_STOPS.get(body.get("stop_reason"), "other"),
+            usage=Usage(
+                count(counted["input_tokens"]) + read + written, count(counted["output_tokens"]), read, written
+            ),
             seconds=seconds,
         )
 
@@ -76,7 +86,7 @@ class AnthropicChat(SdkChat):
         return None
 
     async def aclose(self) -> None:
-        await self.client.close()
+        await self._clients.aclose()
 
 
 def _is_spent(code: str | None) -> bool:

@@ -92,7 +92,7 @@ class AnthropicBatches:
         kind = row.result.type
         if kind == "succeeded":
             try:
-                return Outcome(row.custom_id, reply=self._chat.read(row.result.message, 0.0))
+                return Outcome(row.custom_id, reply=self._chat.read(row.result.message.to_dict(), 0.0))
             except SccError as exc:
                 return Outcome(row.custom_id, error=exc)
         if kind != "errored":

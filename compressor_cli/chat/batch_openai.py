@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -99,11 +98,8 @@ class OpenAIBatches:
         name, response = str(line["custom_id"]), line.get("response") or {}
         code, body = response.get("status_code"), response.get("body")
         if code == 200 and isinstance(body, dict):
-            from openai.types.chat import ChatCompletion
-
             try:
-                reply = self._chat.read(ChatCompletion.construct(**body), 0.0)
-                return Outcome(name, reply=replace(reply, request_id=response.get("request_id") or reply.request_id))
+                return Outcome(name, reply=self._chat.read(body, 0.0, response.get("request_id")))
             except SccError as exc:
                 return Outcome(name, error=exc)
         if code is None:  # it was never begun

@@ -49,7 +49,7 @@ class GoogleChat(SdkChat):
             http_options=types.HttpOptions(base_url=service.url, timeout=milliseconds, httpx_async_client=self._http),
         )
 
-    async def _send(self, request: ChatRequest) -> Any:
+    async def _send(self, request: ChatRequest) -> tuple[Any, None]:
         # The answer is read here, raw: one of an unknown shape fails anywhere within the SDK, and one that is cut makes
         # it send, and be charged for, one continuation after another.
         config: types.GenerateContentConfigDict = {
@@ -71,12 +71,13 @@ class GoogleChat(SdkChat):
             {"role": "model" if message.role == "assistant" else "user", "parts": [{"text": message.content}]}
             for message in request.messages
         ]
-        return await self._client.aio.models.generate_content(
+        answer = await self._client.aio.models.generate_content(
             model=self.service.model, contents=contents, config=config
         )
+        received: Any = answer.sdk_http_response
+        return json.loads(received.body), None
 
-    def _reply(self, answer: Any, seconds: float) -> ChatReply:
-        body = json.loads(answer.sdk_http_response.body)
+    def _reply(self, body: Any, seconds: float, request_id: str | None) -> ChatReply:
         counted = body["usageMetadata"]
         refused = "blockReason" in body.get("promptFeedback", {})
         (candidate, *_) = body.get("candidates") or [{"finishReason": "SAFETY"} if refused else None]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any, Literal
 
 from compressor_cli.chat import Note
-from compressor_cli.chat.sdk import SdkChat, count
+from compressor_cli.chat.sdk import Clients, SdkChat, count
 from compressor_cli.chat.service import Service, retry_after
 from compressor_cli.errors import SccError
 from compressor_cli.records import ChatReply, ChatRequest, Usage
@@ -21,6 +23,7 @@ NO_KEY = "none"  # the SDK wants one, and would take OPENAI_API_KEY to a server 
 
 class OpenAIChat(SdkChat):
     def __init__(self, service: Service, note: Note) -> None:
+        import httpx2
         import openai
 
         super().__init__(service, note)
@@ -28,16 +31,26 @@ class OpenAIChat(SdkChat):
         self._own = service.provider == "openai"
         self._refused: set[str] = set()  # parameters that the model does not take, as learnt from its refusals
         timeout = openai.Timeout(service.timeout, connect=min(10.0, service.timeout))
+        connect = partial(openai.DefaultAsyncHttpxClient, verify=httpx2.create_ssl_context())
         self.client = openai.AsyncOpenAI(
-            api_key=service.key or NO_KEY, base_url=service.url, timeout=timeout, max_retries=0
+            api_key=service.key or NO_KEY, base_url=service.url, timeout=timeout, max_retries=0, http_client=connect()
         )
+        self._clients = Clients(self.client, connect)
 
-    async def _send(self, request: ChatRequest) -> Any:
+    async def _send(self, request: ChatRequest) -> tuple[Any, str | None]:
+        import httpx2
+
         while True:
             body = self.body(request)
             try:
-                # As it is: parameters by name are copied by their types, which takes longer than all our layers do.
-                return await self.client.chat.completions.create(model=body["model"], messages=[], extra_body=body)
+                with self._clients.lent() as client:
+                    answer = await client.post(
+                        "/chat/completions",
+                        cast_to=httpx2.Response,
+                        body=body,
+                        options={"security": {"bearer_auth": True}},  # never OPENAI_ADMIN_KEY
+                    )
+                return json.loads(answer.content), answer.headers.get("x-request-id")
             except self._sdk.BadRequestError as exc:
                 if exc.param not in body or not self.learns(exc.code, exc.param):
                     raise
@@ -65,15 +78,16 @@ class OpenAIChat(SdkChat):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {name: value for name, value in body.items() if name not in self._refused}
 
-    def _reply(self, answer: Any, seconds: float) -> ChatReply:
-        choice = answer.choices[0]
-        refusal = getattr(choice.message, "refusal", None)
+    def _reply(self, body: Any, seconds: float, request_id: str | None) -> ChatReply:
+        choice, *_ = body["choices"]
+        message = choice["message"]
+        refusal = message.get("refusal")
         return ChatReply(
-            text="".join([choice.message.content or refusal or ""]),
-            model=answer.model,
-            request_id=getattr(answer, "_request_id", None) or answer.id,
-            stop="refusal" if refusal else _STOPS.get(choice.finish_reason, "other"),
-            usage=self._usage(answer.usage),
+            text="".join([message.get("content") or refusal or ""]),
+            model=body.get("model", self.service.model),
+            request_id=request_id or body.get("id"),
+            stop="refusal" if refusal else _STOPS.get(choice.get("finish_reason"), "other"),
+            usage=self._usage(body.get("usage")),
             seconds=seconds,
         )
 
@@ -81,9 +95,9 @@ class OpenAIChat(SdkChat):
         if counted is None and not self._own:
             self.note(f"{self.name} does not say how many tokens it used: counted as 0")
             return Usage(0, 0)
-        details = counted.prompt_tokens_details
-        read, written = (details.cached_tokens or 0, details.cache_write_tokens or 0) if details else (0, 0)
-        return Usage(count(counted.prompt_tokens), count(counted.completion_tokens), read, written)
+        details = counted.get("prompt_tokens_details") or {}
+        read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+        return Usage(count(counted["prompt_tokens"]), count(counted["completion_tokens"]), read, written)
 
     def _refusal(self, exc: Exception) -> SccError | None:
         sdk = self._sdk
@@ -101,4 +115,4 @@ class OpenAIChat(SdkChat):
         return None
 
     async def aclose(self) -> None:
-        await self.client.close()
+        await self._clients.aclose()

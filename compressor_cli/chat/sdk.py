@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, TypeVar
 
 from compressor_cli.chat import Note
 from compressor_cli.chat.service import Service
@@ -14,7 +15,7 @@ from compressor_cli.errors import BadRequestError, SccError
 from compressor_cli.records import ChatReply, ChatRequest
 
 T = TypeVar("T")
-# SDKs do not validate: an answer of another shape fails where it is read.
+# Nothing is validated: an answer of another shape fails where it is read.
 _SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
@@ -24,8 +25,44 @@ def count(tokens: Any) -> int:
     return tokens
 
 
+class SdkClient(Protocol):
+    def copy(self, *, http_client: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=SdkClient)
+
+
+class Clients(Generic[C]):
+    """`first`, and as many copies as there are requests at once, each with a connection of its own that it keeps.
+
+    The pool of connections of a client that all shared would look at every idle one at each request: with 64 at once
+    that is a fifth of the processor time.
+    """
+
+    def __init__(self, first: C, http_client: Callable[[], Any]) -> None:
+        self._first, self._http_client = first, http_client
+        self._every, self._idle = [first], [first]
+
+    @contextmanager
+    def lent(self) -> Iterator[C]:
+        if not self._idle:
+            self._idle.append(self._first.copy(http_client=self._http_client()))
+            self._every += self._idle
+        client = self._idle.pop()  # the last one used: its connection is the least likely to have expired
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+
+    async def aclose(self) -> None:
+        for client in self._every:
+            await client.close()
+
+
 class SdkChat(ABC):
-    """One SDK client, which keeps its connections: for all requests to a model."""
+    """One SDK's clients, which keep their connections: for all requests to a model."""
 
     def __init__(self, service: Service, note: Note) -> None:
         self.service = service
@@ -37,8 +74,8 @@ class SdkChat(ABC):
 
     async def ask(self, request: ChatRequest) -> ChatReply:
         started = time.perf_counter()
-        answer = await self.translated(self._send(request))
-        return self.read(answer, time.perf_counter() - started)
+        body, request_id = await self.translated(self._send(request))
+        return self.read(body, time.perf_counter() - started, request_id)
 
     async def translated(self, call: Awaitable[T]) -> T:
         """What a call of the SDK returns, or its failure as an error of ours."""
@@ -51,9 +88,9 @@ class SdkChat(ABC):
                 raise
         raise failure  # out here, so that no SDK exception, which knows the key, hangs on it
 
-    def read(self, answer: Any, seconds: float) -> ChatReply:
+    def read(self, body: Any, seconds: float, request_id: str | None = None) -> ChatReply:
         try:
-            return self._reply(answer, seconds)
+            return self._reply(body, seconds, request_id)
         except _SHAPE:
             failure = self.service.unreadable("not the form of an answer")
         raise failure
@@ -73,10 +110,14 @@ class SdkChat(ABC):
         return None
 
     @abstractmethod
-    async def _send(self, request: ChatRequest) -> Any: ...
+    async def _send(self, request: ChatRequest) -> tuple[Any, str | None]:
+        """The JSON of the answer, and the id of the request where a header has it.
+
+        As the wire has both: what the SDKs make of them, by their types, takes longer than all that we do.
+        """
 
     @abstractmethod
-    def _reply(self, answer: Any, seconds: float) -> ChatReply: ...
+    def _reply(self, body: Any, seconds: float, request_id: str | None) -> ChatReply: ...
 
     @abstractmethod
     def _refusal(self, exc: Exception) -> SccError | None:
