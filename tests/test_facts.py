@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from test_facts_pairs import CHANGED, FAITHFUL, not_kept, pairs
 
 from compressor_cli.core.facts import KINDS, check_facts, find_facts
+from compressor_cli.core.facts.code import _URL, _addresses
+from compressor_cli.core.facts.tokens import split
 
 DATA = REPO / "tests" / "data"
 PROSE = [original for original, _ in pairs(CHANGED) + pairs(FAITHFUL)]
@@ -362,3 +364,13 @@ def test_no_order_of_a_set_decides() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(told) == 1
+
+
+_PIECES = ["https", "HTTP", "postgresql", "git", "s3", "foo", "www.", "://", ":", "/", "a.b", " ", "\n", "ſ", "x"]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
+def test_addresses_are_those_that_the_pattern_finds(text: str) -> None:
+    """It is not tried everywhere, as it is slow."""
+    found = [match.span() for match in _addresses(split(text))]
+    assert found == [match.span() for match in _URL.finditer(text)]

@@ -47,9 +47,10 @@ def fingerprint(text: str, threshold: float) -> Fingerprint:
         return Fingerprint(normal, None)
     words = [word.lower() for word in _WORD.findall(text)]
     shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
-    signature = _empty().copy()  # shares its permutations
+    signature = _empty()  # its permutations take longer to make, and to copy, than a signature
+    signature.clear()
     signature.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in shingles])
-    return Fingerprint(normal, signature.hashvalues)
+    return Fingerprint(normal, signature.digest())
 
 
 @dataclass

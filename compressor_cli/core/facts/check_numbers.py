@@ -266,8 +266,18 @@ def _apart(one: Side, other: Side, matches: Sequence[set[int]], result: list[Out
     single = [(i, k) for i, hits in enumerate(matches) if len(hits) == 1 and twice[k := next(iter(hits))] == 1]
     if len(single) < 2:
         return
-    shared = {word for word, places in one.stems.items() if len(places) == 1 and len(other.stems.get(word, ())) == 1}
-    mine, theirs = _anchors(one, shared), _anchors(other, shared)
+    stems = other.stems
+    shared = [
+        (places[0], there[0], word)
+        for word, places in one.stems.items()
+        if len(places) == 1 and len(there := stems.get(word, [])) == 1
+    ]
+    shared.sort()
+    starts = [other.numbers[k].start for _, k in single]
+    if starts == sorted(starts) and all(a[1] < b[1] for a, b in pairwise(shared)):  # nothing changed places
+        return
+    mine = [(place, word) for place, _, word in shared if one.words.words[place] not in FUNCTION]
+    theirs = sorted((place, word) for _, place, word in shared if other.words.words[place] not in FUNCTION)
     near = [(_beside(one, one.numbers[i], mine), _beside(other, other.numbers[k], theirs)) for i, k in single]
     for (i, _), (j, _), (was, now), (was_next, now_next) in zip(single, single[1:], near, near[1:], strict=False):
         for side in (0, 1):
@@ -288,12 +298,6 @@ def _reversed(one: Side, other: Side, matches: Sequence[set[int]], result: list[
         if y.end <= x.start and between.strip() in _TO and now.strip() in _TO:
             result[i] = "changed", one.words.text[b.start : b.end]
             result[i + 1] = "changed", one.words.text[a.start : a.end]
-
-
-def _anchors(side: Side, shared: set[str]) -> list[tuple[int, str]]:
-    """Places of words that both texts have once, in order."""
-    words = side.words.words
-    return sorted((side.stems[word][0], word) for word in shared if words[side.stems[word][0]] not in FUNCTION)
 
 
 def _beside(side: Side, found: Found, anchors: list[tuple[int, str]]) -> tuple[str, str]:

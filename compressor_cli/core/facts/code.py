@@ -12,6 +12,7 @@ _URL = re.compile(
     r"(?:(?:https?|ftps?|file|ssh|git|s3|gs|wss?|postgres(?:ql)?|mysql|redis|mongodb|jdbc|mailto)://|www\.)[^\s<>\"'`|\\^{}]+",
     re.I,
 )
+_LONGEST_SCHEME = len("postgresql")
 _DOMAIN_PART = re.compile(r"@[\w-]+(?:\.[\w-]+)+")
 _LOCAL_PART = re.compile(r"[\w.+-]+$")
 _BREAKS = " \t\n\r\f\v\u00a0\"'`<>()[]{}|,;="
@@ -58,8 +59,7 @@ def urls(words: Words) -> list[Found]:
     """URLs, e-mail addresses and paths; what they take is looked at by no other finder."""
     text = words.text
     found: list[Found] = []
-    if "://" in text or "www." in words.lower:
-        found += (_exact("url", text, *match.span()) for match in _URL.finditer(text))
+    found += (_exact("url", text, *match.span()) for match in _addresses(words))
     if "@" in text:
         for match in _DOMAIN_PART.finditer(text):
             if local := _LOCAL_PART.search(text[max(0, match.start() - 64) : match.start()]):
@@ -70,6 +70,20 @@ def urls(words: Words) -> list[Found]:
         [path for path in _slashed(words) if _is_path(text[path.start : path.end], text[path.start - 1 : path.start])],
     )
     return found + _claim(words, [file for file in _dotted(words) if file.type != "identifier"])
+
+
+def _addresses(words: Words) -> Iterator[re.Match[str]]:
+    """All matches of the pattern; without a `www.` it is tried only where a scheme ends, for it is slow elsewhere."""
+    if "www." in words.lower:
+        yield from _URL.finditer(words.text)
+        return
+    end = 0
+    while (colon := words.text.find("://", end)) >= 0:
+        match = _URL.search(words.text, max(end, colon - _LONGEST_SCHEME))
+        if not match:
+            return
+        yield match
+        end = match.end()
 
 
 def code(words: Words) -> list[Found]:
