@@ -46,8 +46,8 @@ def _model(folder: Path) -> Path:
 
 
 def _one(backend: str, model: Path) -> list[str]:
-    words = ["--backend", backend, "--data", str(SAMPLES), "--model", str(model), "--steps", "40", "--save-every", "10"]
-    return [*words, "--batch-size", "4", "--lr", "3e-3", "--max-seq-length", "1024"]
+    words = ["--backend", backend, "--data", str(SAMPLES), "--model", str(model), "--steps", "16", "--save-every", "5"]
+    return [*words, "--batch-size", "2", "--lr", "5e-3", "--max-seq-length", "400"]
 
 
 def _scratch(folder: Path, model: Path) -> list[str]:
