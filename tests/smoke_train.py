@@ -17,7 +17,7 @@ from pathlib import Path
 
 from conftest import REPO
 from safetensors.numpy import load_file
-from tiny_model import make_model
+from tiny_model import make_model, make_tokenizer
 
 from compressor_cli.core.jsonl import dump_row, read_rows
 
@@ -28,7 +28,7 @@ STAGES = ("pretrain", "sft", "dpo", "distill")
 def main(backend: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = _model(folder / "model")
+    model = _model(folder / "model", backend)
     stages = STAGES if backend == "from-scratch" else (".",)
     with _server(backend, model) as env:
         words = _scratch(folder, model) if backend == "from-scratch" else _one(backend, model)
@@ -40,14 +40,15 @@ def main(backend: str, folder: Path) -> None:
         _compare(folder / "whole" / stage, folder / "cut" / stage, must_fall=stage != "dpo")
 
 
-def _model(folder: Path) -> Path:
+def _model(folder: Path, backend: str) -> Path:
+    """For the loopback server of Tinker only a tokenizer: it has a small model of its own."""
     texts = [message["content"] for row in read_rows(SAMPLES / "train.jsonl") for message in row["messages"]]
-    return make_model(folder, texts)
+    return make_tokenizer(folder, texts, vocabulary=1000) if backend == "tinker" else make_model(folder, texts)
 
 
 def _one(backend: str, model: Path) -> list[str]:
     words = ["--backend", backend, "--data", str(SAMPLES), "--model", str(model), "--steps", "16", "--save-every", "5"]
-    return [*words, "--batch-size", "2", "--lr", "5e-3", "--max-seq-length", "400"]
+    return [*words, "--batch-size", "2", "--lr", "5e-3", "--max-seq-length", "400" if backend == "local" else "1024"]
 
 
 def _scratch(folder: Path, model: Path) -> list[str]:
@@ -77,6 +78,7 @@ def _server(backend: str, model: Path) -> Iterator[Mapping[str, str]]:
     from tinker_double import serving_tinker
 
     with serving_tinker() as server:
+        server.models[str(model)] = 4096
         yield server.environment()
 
 
