@@ -64,11 +64,11 @@ def test_what_is_no_corpus(line: str, message: str, work: Path) -> None:
         read_corpus(work / "c.jsonl")
 
 
-def test_secrets_are_looked_for_but_where_they_were_before(work: Path) -> None:
+def test_secrets_are_looked_for_in_a_corpus_that_was_edited_too(work: Path) -> None:
     row = {"text": f"The deploy script exports {KEY} before it pushes to the server."}
     assert corpus_of(work / "foreign.jsonl", row)[0].secrets == ("github-token",)
     (work / "own.jsonl.settings.json").write_text("{}")
-    assert corpus_of(work / "own.jsonl", row)[0].secrets == ()
+    assert corpus_of(work / "own.jsonl", row)[0].secrets == ("github-token",)
 
 
 def test_a_key_is_of_all_that_changes_the_answer(work: Path) -> None:

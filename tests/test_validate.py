@@ -123,6 +123,20 @@ def test_a_pair_that_keeps_its_facts_passes_and_one_that_changes_a_number_does_n
     assert rejected[0]["reasons"] == bad["reasons"] and rejected[0]["status"] == "rejected"
 
 
+def test_a_secret_is_never_sent(server: ProviderServer, scc: Scc) -> None:
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    held = pair(1)
+    secret = {name: f"{held[name]} Token: {key}." for name in ("original", "compressed")}
+    write(Path("pairs.jsonl"), held, {**pair(2), **secret})
+    done = scc("validate", "pairs.jsonl", "--models", THREE)
+    assert "1 accepted, 1 rejected" in done.stdout
+    assert by_id()["p2"]["reasons"] == [{"reason": "secret", "detail": "github-token"}]
+    assert server.requests and not [request for request in server.requests if key in json.dumps(request.body)]
+    dry = scc("validate", "pairs.jsonl", "--models", THREE, "--dry-run", "-o", "o/v.jsonl")
+    assert "1 pairs to judge, 0 have a verdict, 1 fail the free checks" in dry.stderr
+    assert scc("validate", "pairs.jsonl", "--offline", "-o", "offline/v.jsonl").stdout.count("2 accepted") == 1
+
+
 def test_costs_and_latency_add_up_to_the_ledger(server: ProviderServer, scc: Scc) -> None:
     server.latency = 0.02
     write(Path("pairs.jsonl"), *(pair(n, wrong=n % 2 == 0) for n in range(6)))

@@ -59,13 +59,12 @@ class Seed:
 def read_corpus(path: Path) -> list[SourceRow]:
     """Rows with `text`; what else is missing is found out. Raises UsageError for a line without one.
 
-    What `scc data corpus` wrote, whose settings stand beside it, was searched for secrets; all else is searched here.
+    Every row is searched for secrets, those of `scc data corpus` again: the file may have been edited since.
     """
-    searched = path.with_name(f"{path.name}.settings.json").exists()
     rows: dict[str, SourceRow] = {}
     for number, line in read_lines(path):
         try:
-            row = _source_row(parse_row(line), number, searched)
+            row = _source_row(parse_row(line), number)
         except ValueError as exc:
             raise UsageError(
                 f"{path}, line {number}: {exc}", hint="`scc data corpus` writes rows of this form"
@@ -78,7 +77,7 @@ def read_corpus(path: Path) -> list[SourceRow]:
     return list(rows.values())
 
 
-def _source_row(row: Mapping[str, Any], number: int, searched: bool) -> SourceRow:
+def _source_row(row: Mapping[str, Any], number: int) -> SourceRow:
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise ValueError("no `text`")
@@ -92,7 +91,7 @@ def _source_row(row: Mapping[str, Any], number: int, searched: bool) -> SourceRo
         domain, language = found.name, language or found.language
     row_id = str(number if row.get("id") is None else row["id"])
     source, line = str(row.get("source") or row_id), row.get("line")
-    secrets = () if searched else tuple(sorted({kind for _, _, kind in mask(text).spans}))
+    secrets = tuple(sorted({kind for _, _, kind in mask(text).spans}))
     return SourceRow(
         row_id, text, domain, language, source, line if isinstance(line, int) else None, known["licence"], secrets
     )

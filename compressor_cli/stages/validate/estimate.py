@@ -96,7 +96,7 @@ def estimate_validation(
     there = {row["key"] for row in read_rows(target) if "error" not in row} if target.exists() else set()
     asked = pairs.judged[:limit]
     waiting = [pair for pair in asked if pair.key not in there]
-    passing = [pair for pair in waiting if not free_check(pair, settings).reasons]
+    passing = [pair for pair in waiting if not free_check(pair, settings, sends=True).reasons]
     cache, prices = open_cache(chat, note), load_prices(spend.prices)
     try:
         meters = {}

@@ -23,8 +23,9 @@ from compressor_cli.core.equivalence import (
     task_request,
     tasks_of,
 )
-from compressor_cli.core.paircheck import PairCheck, check_pair
+from compressor_cli.core.paircheck import PairCheck, Reason, check_pair
 from compressor_cli.core.recipes import Checks
+from compressor_cli.core.secrets import mask
 from compressor_cli.core.similarity import Similarity
 from compressor_cli.engines.code_languages import LANGUAGES
 from compressor_cli.engines.code_names import definitions
@@ -60,12 +61,14 @@ class Case:
         }
 
 
-def free_check(pair: Pair, settings: ValidationSettings) -> PairCheck:
-    """What needs no model."""
+def free_check(pair: Pair, settings: ValidationSettings, *, sends: bool) -> PairCheck:
+    """What needs no model. A pair with a secret fails where it would be sent to one."""
     language = pair.language
     names = definitions(pair.original, language) if pair.domain == "code" and language in LANGUAGES else ()
     checks = Checks(min_fidelity=settings.min_fidelity)
-    return check_pair(pair.original, pair.compressed, domain=pair.domain, checks=checks, prompt="", names=names)
+    found = check_pair(pair.original, pair.compressed, domain=pair.domain, checks=checks, prompt="", names=names)
+    kinds = {kind for text in (pair.original, pair.compressed) for _, _, kind in mask(text).spans} if sends else ()
+    return replace(found, reasons=(*found.reasons, *(Reason("secret", kind) for kind in sorted(kinds))))
 
 
 class Court:
@@ -82,7 +85,7 @@ class Court:
 
     async def verdict(self, case: Case) -> dict[str, Any]:
         began, pair = time.perf_counter(), case.pair
-        found = await asyncio.to_thread(free_check, pair, self.settings)
+        found = await asyncio.to_thread(free_check, pair, self.settings, sends=bool(self.chats))
         free = found.as_dict()
         reasons: list[dict[str, str]] = free.pop("reasons")
         models: dict[str, Any] = {}
