@@ -7,7 +7,16 @@ from pathlib import PurePath
 import pytest
 
 from compressor_cli.core.chunks import LONG, SHORT, Chunk, Sizes
-from compressor_cli.core.code_chunks import BROKEN, GENERATED, MINIFIED, TESTS, TRIVIAL, code_chunks, file_problem
+from compressor_cli.core.code_chunks import (
+    BROKEN,
+    GENERATED,
+    MINIFIED,
+    TESTS,
+    TRIVIAL,
+    UNDEFINED,
+    code_chunks,
+    file_problem,
+)
 from compressor_cli.engines.code_languages import LANGUAGES
 from compressor_cli.engines.code_parse import parse
 
@@ -244,6 +253,8 @@ def test_a_comment_behind_other_code_or_apart_is_not_taken() -> None:
         ("def test_it():\n    x = 1\n    assert x\n", TESTS),
         ("class A(unittest.TestCase):\n    def f(self):\n        x = 1\n        return x\n", TESTS),
         ("def f():\n    x = (1\n    return ]x\n", BROKEN),
+        ("import os\nprint(os.getcwd())\n", UNDEFINED),
+        ("print(1\n", BROKEN),
         ("def f():\n    " + "x = 1; " * 400 + "\n", LONG),
         ("class A:\n    " + "x = 1; " * 400 + "\n", LONG),
     ],
@@ -254,6 +265,13 @@ def test_what_is_not_taken(text: str, problem: str | None) -> None:
 
 def test_short_ones_are_told() -> None:
     assert [chunk.problem for chunk in chunks("def f():\n    x = 1\n    return x\n", "python", least=50)] == [SHORT]
+
+
+def test_what_a_syntax_error_swallows_is_told() -> None:
+    text = "def f(a):\n    b = a\n    return b\n\ndef g(a:\n    x = [1\n\ndef h(a):\n    c = a\n    return c\n"
+    first, second = chunks(text, "python")
+    assert (first.text.splitlines()[0], first.problem) == ("def f(a):", None)
+    assert second.problem == BROKEN and "def h(a):" in text[second.start : second.end]
 
 
 def test_tests_within_a_rust_file() -> None:
@@ -285,4 +303,4 @@ def test_files_of_which_nothing_is_taken(path: str, text: str, problem: str | No
 
 
 def test_a_deep_tree_does_no_harm() -> None:
-    assert chunks("(" * 20_000, "javascript") == []
+    assert [chunk.problem for chunk in chunks("(" * 20_000, "javascript")] == [BROKEN]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ _GENERATED = re.compile(
     r"|(?i:automatically generated|generated automatically)"
 )
 TRIVIAL, GENERATED, MINIFIED, TESTS, BROKEN = "trivial", "generated", "minified", "test code", "syntax error"
+UNDEFINED = "no functions or classes"
 
 
 def file_problem(path: PurePath, text: str) -> str | None:
@@ -78,14 +79,19 @@ class _Unit:
 
 
 def code_chunks(text: str, tree: Tree, language: str, sizes: Sizes) -> list[Chunk]:
-    """In order. A class that is too large goes by its methods; code outside of definitions is in no chunk."""
+    """In order. A class that is too large goes by its methods. What cannot be parsed is a chunk that is not taken, and
+    so is all of a source without definitions; other code outside of them is in no chunk."""
     source = _Source(text)
     if language in _PACKED:
         return list(_statements(source, tree.root_node, language, sizes))
-    units, large = _definitions(source, tree.root_node, sizes)
+    units, large, torn = _definitions(source, tree.root_node, sizes)
     inside = {unit.start for unit in units}
     lost = [unit for unit in large if not any(unit.start <= start < unit.end for start in inside)]
-    return [source.chunk(unit, language, sizes) for unit in sorted([*units, *lost], key=lambda unit: unit.start)]
+    found = sorted([*units, *_apart([*lost, *torn])], key=lambda unit: unit.start)
+    if not found and tree.root_node.child_count:
+        whole = source.chunk(_Unit(0, len(source.data), tree.root_node), language, sizes)
+        return [replace(whole, problem=BROKEN if tree.root_node.has_error else UNDEFINED)]
+    return [source.chunk(unit, language, sizes) for unit in found]
 
 
 class _Source:
@@ -116,10 +122,11 @@ class _Source:
         return Chunk(start, end, text, tokens, "code", language, problem)
 
 
-def _definitions(source: _Source, root: Node, sizes: Sizes) -> tuple[list[_Unit], list[_Unit]]:
-    """Those to take, and the classes that were gone into because they are too large."""
+def _definitions(source: _Source, root: Node, sizes: Sizes) -> tuple[list[_Unit], list[_Unit], list[_Unit]]:
+    """Those to take, the classes that were gone into because they are too large, and what no parser can read."""
     units: list[_Unit] = []
     large: list[_Unit] = []
+    torn: list[_Unit] = []
     waiting = list(_children(source, root, None))
     while waiting:
         node, around = waiting.pop()
@@ -134,10 +141,12 @@ def _definitions(source: _Source, root: Node, sizes: Sizes) -> tuple[list[_Unit]
                 units.append(unit)
                 continue
             large.append(unit)
+        elif node.is_error:
+            torn.append(unit)
         # Ruby's parser puts the comment on the first method before the body that the method stands in.
         lead = unit.start if kind == "body_statement" and unit.start < node.start_byte else -1
         waiting.extend(_children(source, node, around if kind in _AROUND else None, lead))
-    return _apart(units), large
+    return _apart(units), large, torn
 
 
 def _apart(units: list[_Unit]) -> list[_Unit]:
