@@ -11,6 +11,7 @@ import yaml
 from conftest import REPO
 
 from compressor_cli.core import recipes
+from compressor_cli.core.prices import load_prices
 from compressor_cli.core.recipes import load_plan, shipped_recipes
 from compressor_cli.core.seeds import seed_count
 from compressor_cli.errors import UsageError
@@ -58,6 +59,15 @@ def test_agentic_skills_are_2525_rows_in_seven_categories() -> None:
         assert job.stage in ("tools", "skills") and "training conversation" in job.system
 
 
+@pytest.mark.parametrize("name", ["compression", "agentic-skills"])
+def test_the_model_of_a_shipped_recipe_has_a_price_and_no_end(name: str) -> None:
+    from anthropic.resources.messages.messages import DEPRECATED_MODELS
+
+    model = load_plan(name).recipe.model
+    assert load_prices().find(model) is not None
+    assert model.removeprefix("anthropic:") not in DEPRECATED_MODELS
+
+
 def test_compression_has_a_prompt_for_prose_and_one_for_code() -> None:
     plan = load_plan("compression")
     assert [(job.name, job.domains, job.target, job.samples) for job in plan.jobs] == [
@@ -96,6 +106,12 @@ def test_compression_has_a_prompt_for_prose_and_one_for_code() -> None:
             {"categories": {"one": {"prompt": "x", "topics": ["a"], "min_calls": 2,
                                     "variants": {"v": {"target": 1, "instruction": "i"}}}}},
             "stand with the variants",
+        ),
+        (TALK, {"categories": {"a/b": TALK["categories"]["one"]}}, "categories.a/b"),
+        (
+            TALK,
+            {"categories": {"one": {**TALK["categories"]["one"], "min_calls": 3, "max_calls": 2}}},
+            "max_calls: 2 is less than min_calls",
         ),
     ],
 )  # fmt: skip

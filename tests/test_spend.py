@@ -144,6 +144,7 @@ def test_a_list_of_ones_own_comes_first(work: Path) -> None:
         (b"as_of: 2026-01-01\nmodels: {a: {input: 1}}", "models.a.output: Field required"),
         (b"as_of: 2026-01-01\nmodels: {a: {input: -1, output: 1}}", "models.a.input: Input should be greater"),
         (b"as_of: 2026-01-01\nmodels: {a: {input: 1, output: 1, cached: 1}}", "models.a.cached: Extra inputs"),
+        (b"as_of: 2026-01-01\nmodels: {a: {input: 1, output: 1, until: 2026-01-02}}", "`until` and `then` go together"),
     ],
 )
 def test_a_wrong_list_is_a_usage_error(content: bytes | None, message: str, work: Path) -> None:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compressor_cli.errors import UsageError
 from compressor_cli.records import ChatRequest, Usage
@@ -58,6 +58,12 @@ class _ModelForm(_RatesForm):
     batch: Decimal | None = Field(None, ge=0)
     until: date | None = None
     then: _ModelForm | None = None
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> _ModelForm:
+        if (self.until is None) != (self.then is None):
+            raise ValueError("`until` and `then` go together: without one, what holds after that day is not known")
+        return self
 
 
 class _ListForm(_Form):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from compressor_cli.errors import UsageError
 from compressor_cli.settings import Section, read_yaml, told
 
 Kind = Literal["compression", "conversation"]
+Name = Annotated[str, Field(pattern=r"^[^/\s](?:[^/]*[^/\s])?$")]  # a job is `category/variant`
 _SPARE = 5  # conversations that can be asked for, by target, where `samples` does not say: the end of a bad run
 _PACKAGE = Path(__file__).parents[1]
 _SHIPPED = (_PACKAGE / "assets" / "recipes", _PACKAGE.parent / "configs" / "recipes")  # of a wheel, of the source
@@ -39,6 +40,12 @@ class Shape(Section):
     max_calls: int | None = Field(None, ge=0)
     min_parallel: int = Field(0, ge=0)
     min_users: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Shape:
+        if self.max_calls is not None and self.max_calls < max(self.min_calls, self.min_parallel):
+            raise ValueError(f"max_calls: {self.max_calls} is less than min_calls or min_parallel asks for")
+        return self
 
 
 class Variant(Shape):
@@ -62,7 +69,7 @@ class Category(Shape):
     languages: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     samples: int | None = Field(None, ge=1)
-    variants: dict[str, Variant] = Field(default_factory=dict)
+    variants: dict[Name, Variant] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_target(self) -> Category:
@@ -91,7 +98,7 @@ class Recipe(Section):
     training: Training = Training()
     prompts: dict[str, str] = Field(default_factory=dict)
     checks: Checks = Checks()
-    categories: dict[str, Category] = Field(default_factory=dict)
+    categories: dict[Name, Category] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
