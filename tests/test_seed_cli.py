@@ -102,6 +102,20 @@ def test_a_dry_run_prices_and_sends_nothing(
     assert unpriced.exit_code == 0 and "unknown" in unpriced.stdout and "no price is known" in unpriced.stderr
 
 
+def test_a_dry_run_refuses_and_tells_what_the_run_would(server: ProviderServer, work: Path, generate: Any) -> None:
+    corpus(work, 2)
+    lines = Path("corpus.jsonl").read_text()
+    secret = {"text": f"The script exports ghp_{'a1B2c3D4e5F6' * 3} before it pushes.", "domain": "prose"}
+    Path("corpus.jsonl").write_text(lines + json.dumps(secret) + '\n{"text": "1", "domain": "json"}\n')
+    dry = generate("--dry-run")
+    assert "1 of 4 rows of the corpus fit no category" in dry.stderr and "1 of 4 rows" in generate().stderr
+    assert "1 of 4 rows of the corpus hold a secret: not sent" in dry.stderr
+    Path("corpus.jsonl").write_text('{"text": "1", "domain": "json"}\n')
+    for flags in ((), ("--dry-run",)):
+        run = generate("-o", "other.jsonl", *flags)
+        assert run.exit_code == 2 and "no row of the corpus fits the recipe" in run.stderr
+
+
 def test_what_a_run_costs_is_within_its_estimate(server: ProviderServer, work: Path, generate: Any) -> None:
     corpus(work, 30)
     prose = told(generate("--dry-run", "--json"))["categories"][0]["usd"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from compressor_cli.core.recipes import Plan, load_plan
-from compressor_cli.core.seeds import CLOSE, OPEN, Seed, SourceRow, read_corpus, seed_count, seeds, unfit_rows
+from compressor_cli.core.seeds import CLOSE, OPEN, Seed, SourceRow, read_corpus, rows_to_come, seed_count, seeds
 from compressor_cli.errors import UsageError
 
 KEY = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6"
@@ -94,7 +94,9 @@ def test_rows_that_no_category_takes_are_counted(work: Path) -> None:
         work / "c.jsonl",
         *({"text": "A text.", "domain": domain} for domain in ("prose", "code", "mixed", "chat", "json", "email")),
     )
-    assert unfit_rows(plan.jobs, rows) == 2
+    notes: list[str] = []
+    assert rows_to_come(plan, rows, notes.append) == 4
+    assert notes == ["2 of 6 rows of the corpus fit no category: not asked for"]
     assert [seed.job.name for seed in all_seeds(plan, rows)] == ["prose", "prose", "prose", "code"]
 
 

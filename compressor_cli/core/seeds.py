@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.jsonl import content_key, parse_row, read_lines
-from compressor_cli.core.recipes import Job, Recipe
+from compressor_cli.core.recipes import Job, Plan, Recipe
 from compressor_cli.core.secrets import mask
 from compressor_cli.core.toolcalls import SCHEMA as CONVERSATION
 from compressor_cli.errors import UsageError
@@ -97,9 +97,22 @@ def _source_row(row: Mapping[str, Any], number: int) -> SourceRow:
     )
 
 
-def unfit_rows(jobs: Sequence[Job], corpus: Sequence[SourceRow]) -> int:
-    """Rows of the corpus that no job asks for."""
-    return sum(not any(_fits(row, job) for job in jobs) for row in corpus)
+def rows_to_come(plan: Plan, corpus: Sequence[SourceRow], note: Callable[[str], None]) -> int:
+    """About how many, for targets count accepted rows; rows that no job asks for, or that are not sent, are told.
+
+    Raises UsageError where nothing can be asked for.
+    """
+    recipe = plan.recipe
+    if recipe.kind == "compression" and not corpus:
+        raise UsageError(f"the recipe {recipe.name} compresses texts, and there are none", hint="--input CORPUS")
+    counts = [seed_count(recipe, job, corpus) for job in plan.jobs]
+    if not any(counts):
+        raise UsageError("no row of the corpus fits the recipe", hint="compare `domain` and `language` of its rows")
+    if unfit := sum(not any(_fits(row, job) for job in plan.jobs) for row in corpus):
+        note(f"{unfit:,} of {len(corpus):,} rows of the corpus fit no category: not asked for")
+    if held := sum(bool(row.secrets) for row in corpus):
+        note(f"{held:,} of {len(corpus):,} rows of the corpus hold a secret: not sent")
+    return sum(min(job.target or count, count) for job, count in zip(plan.jobs, counts, strict=True))
 
 
 def seeds(recipe: Recipe, job: Job, corpus: Sequence[SourceRow], model: str) -> Iterator[Seed]:

@@ -13,7 +13,7 @@ from compressor_cli.core.estimates import JobEstimate, Waiting, estimate, shares
 from compressor_cli.core.jsonl import read_rows
 from compressor_cli.core.prices import load_prices
 from compressor_cli.core.recipes import Job, Plan
-from compressor_cli.core.seeds import SourceRow, seeds
+from compressor_cli.core.seeds import SourceRow, rows_to_come, seeds
 from compressor_cli.engines.teacher import NAME
 from compressor_cli.records import ChatRequest
 from compressor_cli.settings import ChatSettings, SpendSettings
@@ -35,6 +35,7 @@ def estimate_run(
     """For each job. Rows that `target` holds already are not asked for again; `limit` is over all rows of the file."""
     if batch:
         need_batches(model)
+    rows_to_come(plan, corpus, note)
     there: set[str] = set()
     accepted = dict.fromkeys((job.name for job in plan.jobs), 0)
     for row in read_rows(target) if target.exists() else ():

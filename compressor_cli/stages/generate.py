@@ -14,7 +14,7 @@ from compressor_cli.chat import Chat
 from compressor_cli.core.duplicates import Duplicates
 from compressor_cli.core.jsonl import Journal, read_rows
 from compressor_cli.core.recipes import Job, Plan
-from compressor_cli.core.seeds import Seed, SourceRow, seed_count, seeds, unfit_rows
+from compressor_cli.core.seeds import Seed, SourceRow, rows_to_come, seed_count, seeds
 from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.core.tallies import Tally, count_rows, total
 from compressor_cli.core.workers import Workers
@@ -76,7 +76,7 @@ def generate(
     `limit` is over all rows of the file. `leave`, where given, ends the waiting for replies when a signal comes.
     Raises UsageError for what is wrong with every row; what is wrong with one stands in that row.
     """
-    rows = _rows_to_come(plan, corpus, on_event)
+    rows = rows_to_come(plan, corpus, lambda message: on_event({"message": message}))
     settings = {"model": chat.name, "version": __version__, **plan.settings}
     with (
         Journal(target, settings, resume=resume) as journal,
@@ -90,18 +90,6 @@ def generate(
         if isinstance(run.stop.reason, UsageError):
             raise run.stop.reason
         return GenerateSummary(target, run.tallies(), run.already_there, journal.repaired, run.stop.reason)
-
-
-def _rows_to_come(plan: Plan, corpus: Sequence[SourceRow], on_event: OnEvent) -> int:
-    """About how many; targets count accepted rows."""
-    if plan.recipe.kind == "compression" and not corpus:
-        raise UsageError(f"the recipe {plan.recipe.name} compresses texts, and there are none", hint="--input CORPUS")
-    rows = sum(job.target or seed_count(plan.recipe, job, corpus) for job in plan.jobs)
-    if not rows:
-        raise UsageError("no row of the corpus fits the recipe", hint="compare `domain` and `language` of its rows")
-    if unfit := unfit_rows(plan.jobs, corpus):
-        on_event({"message": f"{unfit:,} of {len(corpus):,} rows of the corpus fit no category: not asked for"})
-    return rows
 
 
 class _Source:
