@@ -41,7 +41,9 @@ def test_a_bad_request_stands_on_its_row_and_is_tried_again_when_asked(
     assert adds_up(run)["total"]["failed"] == 1
     failed = next(row for row in rows_of() if "error" in row)
     assert "too strange" in failed["error"] and failed["request_id"] and failed["source_id"] == "r0"
-    assert generate("--resume").exit_code == 3 and len(server.requests) == 3
+    again = generate("--resume")
+    assert again.exit_code == 3 and len(server.requests) == 3
+    assert "prose: 1 failed, the last for openai:gpt-4.1: 400: the prompt is too strange" in again.stderr
     run = generate("--resume", "--retry-errors", "--json")
     assert run.exit_code == 0 and len(server.requests) == 4
     assert adds_up(run)["total"] == told(run)["total"] and told(run)["total"]["accepted"] == 3

@@ -105,6 +105,7 @@ def test_a_pair_that_keeps_its_facts_passes_and_one_that_changes_a_number_does_n
     done = scc("validate", "pairs.jsonl", "--models", THREE)
     assert done.exit_code == 0, done.stderr
     assert "3 pairs: 2 accepted, 1 rejected (0 when they were made), 0 failed, 0 pending" in done.stdout
+    assert "\nrejected for score 1\n" in done.stdout
     verdicts = by_id()
     good, bad, code = verdicts["p1"], verdicts["p2"], verdicts["c"]
     assert (good["passed"], bad["passed"], code["passed"]) == (True, False, True)
@@ -364,6 +365,7 @@ def test_an_answer_of_another_form_is_asked_for_again_and_then_fails_its_pair(
     write(Path("pairs.jsonl"), pair(2, wrong=True))
     done = scc("validate", "pairs.jsonl", "--models", GPT, "--tasks", "qa")
     assert done.exit_code == 3 and "1 pairs failed" in done.stderr
+    assert "1 failed, the last for " in done.stderr and "pass by model" not in done.stdout
     (row,) = rows_of("verdicts.jsonl")
     assert "error" in row and row["cost_usd"] == pytest.approx(settled(), abs=1e-9)
     assert settled() > 0

@@ -25,6 +25,7 @@ from compressor_cli.cli.spending import (
     rows_at_once,
     spent_in,
     tell_spent,
+    told_reasons,
 )
 
 if TYPE_CHECKING:
@@ -157,8 +158,10 @@ def _print_summary(summary: GenerateSummary, spent: Ledger, as_json: bool) -> No
     print_table(columns, rows, _cells("total", total("total", summary.jobs)))
     for job in summary.jobs:
         if job.reasons:
-            reasons = sorted(job.reasons.items(), key=lambda item: (-item[1], item[0]))
-            typer.echo(f"{job.name}: rejected for " + ", ".join(f"{reason} {count:,}" for reason, count in reasons))
+            typer.echo(f"{job.name}: {told_reasons(job.reasons)}")
+    for job in summary.jobs:
+        if job.failure:
+            say(f"{job.name}: {job.failed:,} failed, the last for {job.failure}")
     for job in summary.jobs:
         if job.short and job.exhausted:
             say(f"note: {job.name}: {job.accepted:,} of {job.target:,} accepted rows, and its source is exhausted")

@@ -128,6 +128,11 @@ def tell_spent(ledger: Ledger) -> None:
         say(f"{ledger.path}: ${told(ledger.settled)}{budget} spent{unsettled}")
 
 
+def told_reasons(reasons: Mapping[str, int]) -> str:
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return "rejected for " + ", ".join(f"{reason} {count:,}" for reason, count in ordered)
+
+
 def cost_cell(usd: float | None) -> str:
     return "unknown" if usd is None else f"${usd:,.2f}" if usd >= 100 else f"${usd:,.4f}"
 

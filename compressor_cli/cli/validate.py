@@ -26,6 +26,7 @@ from compressor_cli.cli.spending import (
     opened_chats,
     print_table,
     rows_at_once,
+    told_reasons,
 )
 from compressor_cli.errors import UsageError
 
@@ -218,9 +219,13 @@ def _print(summary: ValidateSummary) -> None:
         f" ({summary.rejected_before:,} when they were made), {summary.failed:,} failed, {summary.pending:,} pending;"
         f" {summary.cached:,} answers cached, {cost_cell(summary.cost_usd)}"
     )
+    if summary.reasons:
+        typer.echo(told_reasons(summary.reasons))
+    if summary.failure:
+        say(f"{summary.failed:,} failed, the last for {summary.failure}")
     typer.echo(f"metric: {summary.metric}")
     found = summary.reliability
-    if found:
+    if found and found.passes:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.passes.items())
         typer.echo(f"pass by model: {shares}; for every model: {_share(found.transfer)}")
         typer.echo(

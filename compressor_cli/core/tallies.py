@@ -11,7 +11,7 @@ from typing import Any
 class Tally:
     """`reasons` counts rejected rows by each of their reasons; `cost_usd` is None where a price is not known.
 
-    `exhausted`: the source of the job has no more to give.
+    `failure` is the error of the failed row that came last. `exhausted`: the source of the job has no more to give.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Tally:
     cached: int = 0
     cost_usd: float | None = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
+    failure: str | None = None
     exhausted: bool = False
 
     @property
@@ -50,8 +51,7 @@ class Tally:
             self.accepted += 1
         else:
             self.rejected += 1
-            for reason in {found["reason"] for found in row["reasons"]}:
-                self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            count_reasons(row, self.reasons)
         self.cached += row["cached"]
         cost = row["cost_usd"]
         self.cost_usd = None if cost is None or self.cost_usd is None else round(self.cost_usd + cost, 9)
@@ -60,18 +60,27 @@ class Tally:
         return asdict(self) | {"asked": self.asked, "short": self.short, "yield": self.share}
 
 
+def count_reasons(row: Mapping[str, Any], counts: dict[str, int]) -> None:
+    """Each reason of a rejected row once; of a row from elsewhere those that have the form."""
+    found = row.get("reasons")
+    listed = found if isinstance(found, list) else []
+    for reason in {str(one.get("reason")) for one in listed if isinstance(one, Mapping)}:
+        counts[reason] = counts.get(reason, 0) + 1
+
+
 def count_rows(rows: Iterable[Mapping[str, Any]], tallies: Mapping[str, Tally]) -> None:
     """The last row of a key counts. Only a failed one is ever superseded, so that nothing else has to be kept."""
-    failed: dict[str, Tally] = {}
+    failed: dict[str, tuple[Tally, str]] = {}
     for row in rows:
         tally = tallies[row["job"]]
         if "error" in row:
-            failed[row["key"]] = tally
+            failed[row["key"]] = tally, row["error"]
         else:
             failed.pop(row["key"], None)
             tally.add(row)
-    for tally in failed.values():
+    for tally, error in failed.values():
         tally.failed += 1
+        tally.failure = error
 
 
 def total(name: str, tallies: Sequence[Tally]) -> Tally:

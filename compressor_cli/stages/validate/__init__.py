@@ -17,6 +17,7 @@ from compressor_cli.core.files import atomic_writer
 from compressor_cli.core.jsonl import Journal, dump_row, read_rows
 from compressor_cli.core.similarity import CHARACTERS, Similarity
 from compressor_cli.core.stopping import Stop, drive
+from compressor_cli.core.tallies import count_reasons
 from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.settings import ValidationSettings
 from compressor_cli.stages.validate.pairs import Pair, Pairs, read_gold, read_pairs
@@ -31,6 +32,7 @@ ACCEPTED, REJECTED = "accepted.jsonl", "rejected.jsonl"
 class ValidateSummary:
     """pairs = accepted + rejected + failed + pending; `rejected_before` of the rejected never came to a model.
 
+    `reasons` counts the rejected by each of their reasons, `failure` is the error of the failed one that came last.
     `cost_usd` is of all rows of the file. What was paid for a pair that has no verdict yet stands in the ledger alone.
     """
 
@@ -46,6 +48,8 @@ class ValidateSummary:
     cached: int
     cost_usd: float | None
     metric: str
+    reasons: dict[str, int]
+    failure: str | None
     reliability: Reliability | None
     calibration: tuple[Calibration, Calibration] | None
     stopped: SccError | int | None
@@ -190,8 +194,12 @@ def _summary(run: _Run, pairs: Pairs, limit: int | None, labels: Mapping[str, bo
     done = [(pair, verdict) for pair, verdict in judged if "error" not in verdict]
     accepted = [_with_verdict(pair, verdict) for pair, verdict in done if verdict["passed"]]
     rejected = [_with_verdict(pair, verdict) for pair, verdict in done if not verdict["passed"]]
+    refused = [*rejected, *pairs.refused]
     _write(target.with_name(ACCEPTED), accepted)
-    _write(target.with_name(REJECTED), [*rejected, *pairs.refused])
+    _write(target.with_name(REJECTED), refused)
+    reasons: dict[str, int] = {}
+    for row in refused:
+        count_reasons(row, reasons)
     known = [(row["minimum"], labels[pair.key]) for pair, row in done if pair.key in labels]
     scored = [(score, label) for score, label in known if score is not None]
     if len(scored) < len(labels):
@@ -203,7 +211,7 @@ def _summary(run: _Run, pairs: Pairs, limit: int | None, labels: Mapping[str, bo
         output=target,
         pairs=len(asked) + len(pairs.refused),
         accepted=len(accepted),
-        rejected=len(rejected) + len(pairs.refused),
+        rejected=len(refused),
         rejected_before=len(pairs.refused),
         failed=len(judged) - len(done),
         pending=len(asked) - len(judged),
@@ -212,6 +220,8 @@ def _summary(run: _Run, pairs: Pairs, limit: int | None, labels: Mapping[str, bo
         cached=sum(row["cached"] for row in every),
         cost_usd=None if None in costs else round(sum(costs), 9),
         metric=court.similarity.name,
+        reasons=reasons,
+        failure=next((verdict["error"] for _, verdict in reversed(judged) if "error" in verdict), None),
         reliability=reliability([row for _, row in done], teachers, list(court.chats), judge, threshold)
         if court.chats
         else None,
