@@ -84,7 +84,9 @@ def test_a_key_is_of_all_that_changes_the_answer(work: Path) -> None:
         all_seeds(plan, corpus_of(work / "c.jsonl", row | {"domain": "code"})),
     ]
     assert len({seed.key, *(other.key for (other,) in others)}) == 5
-    assert seed.request.messages[0].content == f"{OPEN}The committee met on Monday.{CLOSE}"
+    assert seed.request.messages[0].content == (
+        f'{OPEN}The committee met on Monday.{CLOSE}\n\nAnswer with a JSON object: {{"compressed": "..."}}'
+    )
     assert seed.request.schema is not None and seed.request.system == plan.jobs[0].system
 
 

@@ -18,6 +18,7 @@ from loopback_models import Asked, asked, told
 from provider_server import ProviderServer, Refusal, Reply, Request, serving
 
 from compressor_cli.core import similarity
+from compressor_cli.core.equivalence import Compared, judge_requests, questions_request, task_request
 from compressor_cli.core.prices import NANO
 from compressor_cli.core.similarity import CHARACTERS, EMBEDDINGS
 from compressor_cli.core.spend import read_events
@@ -378,17 +379,28 @@ def test_an_answer_of_another_form_is_asked_for_again_and_then_fails_its_pair(
     assert json.loads(done.stdout)["cost_usd"] == pytest.approx(settled(), abs=1e-9)
 
 
-def test_a_fenced_answer_is_read(server: ProviderServer, scc: Scc) -> None:
+@pytest.mark.parametrize("thoughts", ["", "<think>\nNumbers first, 99 of them.\n</think>\n\n"])
+def test_a_fenced_answer_is_read(thoughts: str, server: ProviderServer, scc: Scc) -> None:
     """As servers write it that take no schema."""
 
     def fenced(request: Request) -> str:
         plain = told(asked(request))
-        return f"```json\n{plain}\n```" if plain.startswith("{") else plain
+        return thoughts + (f"```json\n{plain}\n```" if plain.startswith("{") else plain)
 
     server.answer = fenced
     write(Path("pairs.jsonl"), pair(1))
     assert scc("validate", "pairs.jsonl", "--models", LOCAL).exit_code == 0
     assert len(rows_of("accepted.jsonl")) == 1
+
+
+@pytest.mark.parametrize("name", ["questions", "qa", "judge"])
+def test_a_prompt_names_the_keys_of_its_schema(name: str) -> None:
+    """Servers of one's own often take no schema."""
+    asking = {"questions": questions_request(""), "qa": task_request("qa", "", questions=["?"])}
+    asking["judge"] = judge_requests(Compared("reasoning", "", ("a",), ("b",)))[0]
+    request = asking[name]
+    assert request.schema and request.system
+    assert all(f'"{key}":' in request.system for key in request.schema["properties"])
 
 
 def test_a_model_that_is_down_fails_the_pairs_and_costs_nothing_twice(server: ProviderServer, scc: Scc) -> None:

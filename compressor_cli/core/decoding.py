@@ -43,9 +43,13 @@ def is_fenced(text: str) -> bool:
     return bool(_FENCED.fullmatch(text))
 
 
+def without_thoughts(text: str) -> str:
+    return _THOUGHTS.sub("", text, count=1)
+
+
 def inside(text: str) -> str:
     """Without the thoughts before an answer and the fence around it, which models put even around JSON."""
-    text = _THOUGHTS.sub("", text, count=1)
+    text = without_thoughts(text)
     return text.strip().split("\n", 1)[1].rsplit("\n", 1)[0] if is_fenced(text) else text
 
 

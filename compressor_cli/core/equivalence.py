@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from compressor_cli.core.decoding import inside, without_thoughts
 from compressor_cli.errors import ChatError
 from compressor_cli.records import ChatMessage, ChatReply, ChatRequest
 
@@ -19,7 +19,6 @@ UNKNOWN = "UNKNOWN"
 _LONGEST, _LONGEST_CODE = 4096, 8192
 # What the scores of prompts/validate_judge.md are worth. A threshold of 0.8 lies between 2 (a fact is missing) and 3.
 _WORTH = (0.0, 0.25, 0.5, 0.85, 1.0)
-_FENCED = re.compile(r"\s*```[a-z]*\n(.*)\n```\s*", re.DOTALL)
 
 
 class Unanswered(ChatError):
@@ -156,17 +155,16 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def _whole(reply: ChatReply) -> str:
+    """Without what a model thought aloud before it."""
     if reply.stop == "length":
         raise CutShort("the answer was cut by the limit of tokens", request_id=reply.request_id)
-    return reply.text
+    return without_thoughts(reply.text)
 
 
 def _parsed(reply: ChatReply) -> dict[str, Any]:
     """Servers that take no schema often fence what they write."""
-    text = _whole(reply)
-    fenced = _FENCED.fullmatch(text)
     try:
-        found = json.loads(fenced.group(1) if fenced else text)
+        found = json.loads(inside(_whole(reply)))
     except (ValueError, RecursionError) as exc:
         raise Unanswered(f"the answer is not JSON: {exc}", request_id=reply.request_id) from None
     if not isinstance(found, dict):

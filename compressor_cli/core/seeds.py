@@ -21,6 +21,8 @@ COMPRESSION = {
     "required": ["compressed"],
     "additionalProperties": False,
 }
+# Servers of one's own often take no schema, and the prompt tells what the compressed text is to be, not its wrapping.
+_AS_JSON = 'Answer with a JSON object: {"compressed": "..."}'
 OPEN, CLOSE = "<source>\n", "\n</source>"
 _GROUND = 12_000  # characters of a source row that a conversation is built on
 
@@ -154,6 +156,8 @@ def _seed(
     parts = [] if compression else [*_told(job, language, topic, sample)]
     if row is not None:
         parts.append(f"{OPEN}{row.text if compression else row.text[:_GROUND]}{CLOSE}")
+    if compression and recipe.output == "json":
+        parts.append(_AS_JSON)
     request = ChatRequest(
         messages=(ChatMessage("user", "\n\n".join(parts)),),
         system=job.system,
