@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
 from compressor_cli.core.decoding import copied_words, find_preamble, inside, is_refusal
 from compressor_cli.core.paircheck import check_pair
 from compressor_cli.core.recipes import Checks, load_plan
+from compressor_cli.core.seeds import SourceRow
+from compressor_cli.engines.acceptance import Judge
 from compressor_cli.engines.code_names import definitions
 
 ORIGINAL = (
@@ -121,3 +125,13 @@ def test_words_of_the_prompt_that_stand_in_the_source_too() -> None:
     )
     assert copied_words("so one two three four five six seven eight", prompt, prompt) is None
     assert copied_words("one two three four five six seven", prompt) is None
+
+
+def test_thoughts_before_an_answer_in_plain_text_are_left_out(work: Path) -> None:
+    recipe = {"name": "plain", "kind": "compression", "model": "local:x", "output": "text", "prompts": {"prose": "p.md"}}
+    (work / "p.md").write_text("Compress.")
+    (work / "r.yaml").write_text(json.dumps(recipe))
+    judge = Judge(load_plan(work / "r.yaml"))
+    row = SourceRow("a", ORIGINAL, "prose", None, "a.md", None, None)
+    found = judge("prose", row, f"<think>\nWhat to drop?\n</think>\n\n{GOOD}", "end").found
+    assert (found["status"], found["compressed"]) == ("accepted", GOOD)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compressor_cli.core.decoding import copied_words, inside, is_refusal
+from compressor_cli.core.decoding import copied_words, inside, is_refusal, without_thoughts
 from compressor_cli.core.duplicates import Fingerprint, fingerprint
 from compressor_cli.core.jsonl import parse_row
 from compressor_cli.core.paircheck import Reason, check_pair
@@ -50,7 +50,7 @@ class Judge:
         if stop in _STOPS:
             return _rejected([Reason("cut" if stop == "length" else "refused", _STOPS[stop])], output=text)
         try:
-            answer = {"compressed": text} if self._recipe.output == "text" else _answer(text)
+            answer = {"compressed": without_thoughts(text)} if self._recipe.output == "text" else _answer(text)
             if self._recipe.kind == "conversation":
                 return self._conversation(job, row, answer)
             return self._pair(job, row, answer)
