@@ -135,3 +135,8 @@ def test_thoughts_before_an_answer_in_plain_text_are_left_out(work: Path) -> Non
     row = SourceRow("a", ORIGINAL, "prose", None, "a.md", None, None)
     found = judge("prose", row, f"<think>\nWhat to drop?\n</think>\n\n{GOOD}", "end").found
     assert (found["status"], found["compressed"]) == ("accepted", GOOD)
+
+
+def test_thoughts_stand_before_an_answer_not_in_it() -> None:
+    assert inside('{"compressed": "tag <think>a</think> kept"}') == '{"compressed": "tag <think>a</think> kept"}'
+    assert inside("<think>a</think>\n```json\n{}\n```") == "{}"

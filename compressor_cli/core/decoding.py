@@ -20,7 +20,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _FENCED = re.compile(r"\s*(```|~~~)[^\n]*\n.*\n\1\s*", re.DOTALL)
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _COPIED = 8  # words in a row
 
