@@ -479,6 +479,24 @@ def test_an_interrupted_run_leaves_its_batch_and_the_next_takes_it_up(provider: 
 
 
 @every
+def test_an_interrupt_before_a_batch_that_is_open_is_followed(
+    provider: str, desk: Desk, work: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    desk.seconds = 3600
+    stopped(Run(work, provider), desk, 1)
+    run = Run(work, provider)
+
+    async def use(chat: Chat) -> None:
+        asyncio.get_running_loop().call_soon(run.batches.detach)
+        with pytest.raises(DetachedError):
+            await chat.ask(request(1))
+
+    run.do(use)
+    gc.collect()
+    assert not recwarn.list
+
+
+@every
 def test_a_run_without_batches_is_refused_while_one_is_open(provider: str, desk: Desk, work: Path) -> None:
     run = Run(work, provider)
     stopped(run, desk, 1)

@@ -128,7 +128,13 @@ def test_words_of_the_prompt_that_stand_in_the_source_too() -> None:
 
 
 def test_thoughts_before_an_answer_in_plain_text_are_left_out(work: Path) -> None:
-    recipe = {"name": "plain", "kind": "compression", "model": "local:x", "output": "text", "prompts": {"prose": "p.md"}}
+    recipe = {
+        "name": "plain",
+        "kind": "compression",
+        "model": "local:x",
+        "output": "text",
+        "prompts": {"prose": "p.md"},
+    }
     (work / "p.md").write_text("Compress.")
     (work / "r.yaml").write_text(json.dumps(recipe))
     judge = Judge(load_plan(work / "r.yaml"))

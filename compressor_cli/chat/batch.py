@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from compressor_cli.chat import Note, once
 from compressor_cli.chat.batch_control import BatchControl
@@ -157,7 +156,7 @@ class BatchChat:
                     break
                 count += 1
             part, queue = queue[:count], queue[count:]
-            self._run(self._submissions, self._submit(part), partial(list, part))
+            self._run(self._submissions, partial(self._submit, part), partial(list, part))
 
     def _size(self, request: ChatRequest) -> int:
         try:
@@ -231,7 +230,7 @@ class BatchChat:
         if one not in self._open:
             self._open.append(one)
         if not self._batches.detached:
-            self._run(self._followers, self._follow(one), lambda: [entry for entry in one.entries.values() if entry])
+            self._run(self._followers, partial(self._follow, one), lambda: [e for e in one.entries.values() if e])
 
     async def _follow(self, one: _Open) -> None:
         batch = one.batch
@@ -333,14 +332,14 @@ class BatchChat:
     def _run(
         self,
         tasks: set[asyncio.Task[None]],
-        work: Coroutine[Any, Any, None],
+        work: Callable[[], Awaitable[None]],
         entries: Callable[[], Iterable[_Entry]],
     ) -> None:
-        """What ends the task ends the waiting for its entries."""
+        """What ends the task ends the waiting for its entries. `work` begins within it, for it may never start."""
 
         async def guarded() -> None:
             try:
-                await work
+                await work()
             except Exception as exc:
                 if isinstance(exc, UnavailableError):  # they may be in a batch: not to be asked again in this run
                     self._lost |= {entry.key: exc for entry in entries()}
