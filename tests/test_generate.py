@@ -229,6 +229,7 @@ def test_an_exhausted_source_is_told(server: ProviderServer, work: Path, talk: P
     run = generate(recipe=talk)
     assert run.exit_code == 3 and len(rows_of()) == 10
     assert "note: chat: 7 of 30 accepted rows, and its source is exhausted" in run.stderr
+    assert "hint: --resume goes on with a longer --input or more `samples` in the recipe" in run.stderr
     assert "error: 23 accepted rows are missing to targets" in run.stderr
 
 

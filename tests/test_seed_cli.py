@@ -149,6 +149,12 @@ def test_a_dry_run_of_the_embedded_engine_is_free(work: Path, generate: Any) -> 
     assert told(generate("--dry-run", "--json", model="embedded"))["categories"][0]["usd"] == {"low": 0.0, "high": 0.0}
 
 
+def test_there_is_one_embedded_engine(work: Path, generate: Any) -> None:
+    corpus(work, 2)
+    run = generate(model="embedded:large")
+    assert run.exit_code == 2 and "error: embedded:large: there is one embedded engine" in run.stderr
+
+
 # --- the rest of the command
 
 

@@ -37,6 +37,13 @@ def test_counts_are_those_of_the_contents(work: Path, scc: Scc) -> None:
     assert told["total"]["histogram"]["<=64"] == 3 and sum(told["total"]["histogram"].values()) == 3
 
 
+def test_percentiles_are_by_nearest_rank(work: Path, scc: Scc) -> None:
+    texts = ["a", "a b c d e f"]
+    (work / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    found = json.loads(scc("data", "stats", "rows.jsonl", "--json").stdout)["total"]
+    assert (found["p50"], found["p95"]) == tuple(map(token_counter().count, texts))
+
+
 @pytest.mark.parametrize(
     ("row", "text"),
     [

@@ -74,7 +74,8 @@ def corpus_command(
     """Cut files into paragraphs, functions, classes and conversations, one JSONL row each.
 
     Left out: what is hidden or ignored by git, installed packages, test code, generated code, trivial functions,
-    duplicates. OUTPUT.dropped.jsonl says why each piece was dropped, OUTPUT.files.jsonl what came of each file.
+    duplicates. Beside corpus.jsonl, corpus.dropped.jsonl says why each piece was dropped, corpus.files.jsonl what came
+    of each file.
     """
     from compressor_cli.cli.progress import rows_progress
     from compressor_cli.settings import load_settings

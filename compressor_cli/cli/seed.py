@@ -9,6 +9,7 @@ import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption, print_json, say
 from compressor_cli.cli.spending import (
+    GO_ON,
     AllowUnpricedOption,
     BaseUrlOption,
     BatchOption,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from compressor_cli.stages.generate import GenerateSummary
 
 app = typer.Typer(no_args_is_help=True)
+_MORE = "--resume goes on with a longer --input or more `samples` in the recipe; --retry-errors with failed rows too"
 
 
 @app.callback()  # keeps `generate` a command of its own name while it is the only one
@@ -137,7 +139,8 @@ def generate_command(
             on_event=on_event,
         )
     _print_summary(summary, spent, as_json)
-    finish(summary.stopped, summary.unfinished)
+    exhausted = any(job.short and job.exhausted for job in summary.jobs)
+    finish(summary.stopped, summary.unfinished, _MORE if exhausted else GO_ON)
 
 
 def _print_summary(summary: GenerateSummary, spent: Ledger, as_json: bool) -> None:

@@ -96,7 +96,10 @@ def opened_chats(
         )
 
 
-def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
+GO_ON = "--resume goes on from here, --resume --retry-errors asks for failed rows again"
+
+
+def finish(stopped: SccError | int | None, unfinished: str | None, hint: str = GO_ON) -> None:
     """Ends with the exit code of what stopped the run; a run that is not finished never ends with 0."""
     if isinstance(stopped, int):
         typer.echo("interrupted; --resume goes on from here", err=True)
@@ -106,9 +109,7 @@ def finish(stopped: SccError | int | None, unfinished: str | None) -> None:
     if stopped is not None:
         raise stopped
     if unfinished:
-        raise PartialError(
-            unfinished, hint="--resume goes on from here, --resume --retry-errors asks for failed rows again"
-        )
+        raise PartialError(unfinished, hint=hint)
 
 
 def spent_in(ledger: Ledger) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterat
         yield "  ".join(cells).rstrip()
 
 
+def percentile(ordered: Sequence[int], percent: int) -> int:
+    """By nearest rank: at least so many percent of the numbers are not above it."""
+    return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]
+
+
 def physical_cores() -> int:
     """Those that this process may use; onnxruntime takes as many threads."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -52,6 +52,12 @@ class EmbeddedTeacher:
         pass
 
 
+def _embedded(model: str) -> EmbeddedTeacher:
+    if model:
+        raise UsageError(f"{NAME}:{model}: there is one embedded engine", hint=f"its name is {NAME}")
+    return EmbeddedTeacher()
+
+
 def open_teacher(
     name: str,
     settings: Settings,
@@ -83,6 +89,6 @@ def open_teacher(
         note,
         meter=meter,
         limiters=limiters,
-        others={NAME: lambda rest: EmbeddedTeacher()},
+        others={NAME: _embedded},
         batch=None if batches is None else batch,
     )

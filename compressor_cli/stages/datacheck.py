@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor_cli.core.chat_tokenizer import ChatTokenizer
+from compressor_cli.core.figures import percentile
 from compressor_cli.core.jsonl import parse_row, read_lines
 from compressor_cli.core.render_peers import Peer, open_peers
 from compressor_cli.core.rendering import Fault, RefusedRow, Rendered, Row, render, training_row
@@ -58,8 +59,8 @@ class Part:
             "tokens": total,
             "trained": self.trained,
             "share": round(self.trained / total, 4) if total else 0.0,
-            "p50": ordered[(len(ordered) - 1) // 2],
-            "p95": ordered[(len(ordered) - 1) * 95 // 100],
+            "p50": percentile(ordered, 50),
+            "p95": percentile(ordered, 95),
             "max": ordered[-1],
         }
 

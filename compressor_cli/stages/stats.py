@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from compressor_cli.core.figures import percentile
 from compressor_cli.core.jsonl import parse_row, read_lines
 from compressor_cli.core.tokens import TokenCounter
 from compressor_cli.errors import UsageError
@@ -35,8 +36,8 @@ class Part:
             "rows": len(ordered),
             "tokens": sum(ordered),
             "mean": round(sum(ordered) / len(ordered), 1),
-            "p50": ordered[(len(ordered) - 1) // 2],
-            "p95": ordered[(len(ordered) - 1) * 95 // 100],
+            "p50": percentile(ordered, 50),
+            "p95": percentile(ordered, 95),
             "max": ordered[-1],
             "ratio": round(self.after / self.before, 4) if self.before else None,
             "histogram": dict(zip([*(f"<={bound}" for bound in BOUNDS), f">{BOUNDS[-1]}"], bins, strict=True)),
