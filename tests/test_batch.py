@@ -227,6 +227,13 @@ def test_expired_and_cancelled_rows_go_into_another_batch(provider: str, desk: D
     assert run.settled() == run.truth(desk)
 
 
+def test_an_error_without_a_reason_is_tried_again(desk: Desk, work: Path) -> None:
+    desk.fate = lambda custom_id, body: "errored" if len(desk.batches) == 1 else "succeeded"
+    run = Run(work, "anthropic")
+    assert run.texts(1, 2) == answers(1, 2)
+    assert len(desk.batches) == 2 and run.settled() == run.truth(desk)
+
+
 @every
 def test_rows_that_expire_again_and_again_are_recorded(provider: str, desk: Desk, work: Path) -> None:
     desk.fate = lambda custom_id, body: "expired" if "question 1" in json.dumps(body) else "succeeded"

@@ -97,11 +97,13 @@ class AnthropicBatches:
                 return Outcome(row.custom_id, error=exc)
         if kind != "errored":
             return Outcome(row.custom_id, error=UnavailableError(f"{self.name}: the request {kind} in its batch"))
-        told = row.result.error
-        status = _STATUSES.get(told.error.type, 500)
-        error = self._chat.service.refused(status, str(told.error.message), request_id=told.request_id)
+        told = row.result.error  # parts may be absent: the SDK does not look
+        why, request_id = getattr(told, "error", None), getattr(told, "request_id", None)
+        status = _STATUSES.get(str(getattr(why, "type", None)), 500)
+        message = str(getattr(why, "message", None) or "no reason is given")
+        error = self._chat.service.refused(status, message, request_id=request_id)
         if isinstance(error, UnavailableError):  # what a batch does not do, it does not charge
-            error = UnavailableError(str(error), request_id=told.request_id)
+            error = UnavailableError(str(error), request_id=request_id)
         return Outcome(row.custom_id, error=error)
 
     async def aclose(self) -> None:
