@@ -196,6 +196,14 @@ def test_embeddings_are_named_in_the_verdict(server: ProviderServer, scc: Scc, m
     assert by_id()["p1"]["metric"] == EMBEDDINGS
 
 
+def test_what_is_refused_is_refused_before_embeddings_are_loaded(scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "_embedder", lambda model: pytest.fail("loaded"))
+    write(Path("pairs.jsonl"), pair(1))
+    Path("verdicts.jsonl").write_text('{"key": "a"}\n')
+    done = scc("validate", "pairs.jsonl", "--offline")
+    assert done.exit_code == 2 and "already holds rows" in done.stderr
+
+
 def test_without_the_embeddings_it_is_said(server: ProviderServer, scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     write(Path("pairs.jsonl"), pair(1))

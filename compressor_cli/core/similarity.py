@@ -35,7 +35,7 @@ class Similarity:
 
     def __init__(self, model: str | None = None, *, embeddings: bool = True) -> None:
         embed = _embedder(model) if embeddings else None
-        self.name = (model or EMBEDDINGS) if embed else CHARACTERS
+        self.name = metric(model) if embeddings else CHARACTERS
         self._embed = lru_cache(maxsize=4096)(embed) if embed else None
 
     def sense(self, a: str, b: str) -> float:
@@ -110,20 +110,29 @@ def _ngrams(text: str, sizes: Sequence[int] = _GRAMS) -> Counter[str]:
     return Counter(plain[i : i + n] for n in sizes for i in range(len(plain) - n + 1))
 
 
+def metric(model: str | None) -> str:
+    """The name of what `Similarity(model)` measures by, without the seconds that loading it takes."""
+    return CHARACTERS if _place(model) is None else model or EMBEDDINGS
+
+
+def _place(model: str | None) -> str | None:
+    """Name or folder of the embeddings. None without their packages, which a model that was named has to have."""
+    if find_spec("sentence_transformers") is not None:
+        return model or _packaged()
+    if model is None:
+        return None
+    raise UsageError(
+        f"--embeddings {model} needs the package sentence-transformers", hint=install_command("embeddings")
+    )
+
+
 def _embedder(model: str | None) -> Callable[[str], Vector] | None:
-    """None without the packages; a model that was named has to be there."""
-    name = model or _packaged()
+    name = _place(model)
     if name is None:
         return None
-    try:
-        import sentence_transformers
-        from transformers.utils import logging
-    except ModuleNotFoundError:
-        if model is None:
-            return None
-        raise UsageError(
-            f"--embeddings {model} needs the package sentence-transformers", hint=install_command("embeddings")
-        ) from None
+    import sentence_transformers
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     try:
         loaded = sentence_transformers.SentenceTransformer(name, device="cpu")

@@ -15,7 +15,7 @@ from compressor_cli.core.agreement import Calibration, calibrate
 from compressor_cli.core.equivalence import tasks_of
 from compressor_cli.core.files import atomic_writer
 from compressor_cli.core.jsonl import Journal, dump_row, read_rows
-from compressor_cli.core.similarity import CHARACTERS, Similarity
+from compressor_cli.core.similarity import CHARACTERS, Similarity, metric
 from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.core.tallies import count_reasons
 from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
@@ -102,15 +102,15 @@ def validate(
     if chats:
         check_tasks(settings, pairs.judged)
     _check_places(pairs_file, target)
-    similarity = Similarity(settings.embeddings)
-    if similarity.name == CHARACTERS:
+    name = metric(settings.embeddings)
+    if name == CHARACTERS:
         say(f"the package for embeddings is not installed: the cosine of {CHARACTERS} takes their place")
-    models = {"models": list(chats), "judge": judge.name if judge else None, "metric": similarity.name}
+    models = {"models": list(chats), "judge": judge.name if judge else None, "metric": name}
     given = settings.model_dump(mode="json", include={"tasks", "threshold", "min_fidelity"})
     with Journal(target, {**given, **models, "version": __version__}, resume=resume) as journal:
         if journal.repaired:
             say(f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again")
-        run = _Run(Court(settings, chats, judge, similarity), journal, on_event)
+        run = _Run(Court(settings, chats, judge, Similarity(settings.embeddings)), journal, on_event)
         run.stop.leave = leave
         asyncio.run(run.drive(pairs.judged[:limit], min(concurrency, len(pairs.judged)), retry_errors))
         if isinstance(run.stop.reason, UsageError):
