@@ -629,6 +629,16 @@ def test_a_dry_run_sends_nothing_and_bounds_the_cost(
         assert one["requests"] == one["cached"] and one["usd"] == {"low": 0, "high": 0}
 
 
+def test_a_judge_may_have_nothing_to_do(server: ProviderServer, scc: Scc) -> None:
+    """Equal answers are not judged: the low end has none, and the high end all, until the answers are known."""
+    write(Path("pairs.jsonl"), pair(1), pair(2, wrong=True))
+    command = ("validate", "pairs.jsonl", "--models", GPT, "--judge", CLAUDE)
+    judge = json.loads(scc(*command, "--dry-run", "--json").stdout)["models"][1]
+    assert judge["requests"] == 8 and judge["usd"]["low"] == 0 < judge["usd"]["high"]
+    assert scc(*command).exit_code == 0
+    assert 0 < sum(asked(request).task == "validate_judge" for request in server.requests) < 8
+
+
 def test_a_dry_run_of_a_model_without_a_price(server: ProviderServer, scc: Scc) -> None:
     write(Path("pairs.jsonl"), pair(1))
     done = scc("validate", "pairs.jsonl", "--models", "openai:unheard-of", "--dry-run")

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass
 class ModelEstimate:
-    """`requests` with those that are `cached` and cost nothing; tokens and dollars are of the others. None: unknown."""
+    """`requests`, at most, with those that are `cached` and cost nothing; tokens and dollars are of the others. None: unknown."""
 
     name: str
     requests: int
@@ -129,7 +129,15 @@ class _Meter:
         self.requests = self.cached = 0
         self._low, self._high = [0, 0, 0], [0, 0, 0]  # tokens in, tokens out, 1e-9 USD
 
-    def ask(self, request: ChatRequest, answer: tuple[float, float], read: Callable[[ChatReply], T]) -> T | None:
+    def ask(
+        self,
+        request: ChatRequest,
+        answer: tuple[float, float],
+        read: Callable[[ChatReply], T],
+        *,
+        certain: bool = True,
+    ) -> T | None:
+        """One that is not `certain` costs nothing at the low end."""
         self.requests += 1
         if (reply := self._find(request)) is not None:
             self.cached += 1
@@ -138,7 +146,9 @@ class _Meter:
             except Unanswered:  # it is asked for anew
                 self.requests += 1
         given = token_counter().count((request.system or "") + request.messages[0].content)
-        bounds = ((self._low, given, answer[0]), (self._high, given * _TOKENIZER_SPREAD, answer[1]))
+        bounds: list[tuple[list[int], float, float]] = [(self._high, given * _TOKENIZER_SPREAD, answer[1])]
+        if certain:
+            bounds.append((self._low, given, answer[0]))
         for total, tokens_in, tokens_out in bounds:
             usage = Usage(round(tokens_in), round(min(tokens_out, request.max_tokens)))
             cost = self.price.cost(usage, batch=self.batch) if self.price else 0
@@ -176,4 +186,5 @@ def _walk(pair: Pair, settings: ValidationSettings, models: Sequence[_Meter], ju
                 before, after = answers[0] or stand_in, answers[1] or tuple(f"{text}." for text in stand_in)
                 compared = compare(task, asked, before, after)
                 for request in judge_requests(compared) if compared else ():
-                    judge.ask(request, _ANSWERS["judge"], read_judgement)
+                    # Answers that turn out to be the same are not judged.
+                    judge.ask(request, _ANSWERS["judge"], read_judgement, certain=None not in answers)
