@@ -15,10 +15,13 @@ from compressor_cli.cli.spending import (
     BatchOption,
     BudgetOption,
     ConcurrencyOption,
+    DryRunOption,
     FallbackOption,
     LedgerOption,
     NoCacheOption,
     PricesOption,
+    ResumeOption,
+    RetryErrorsOption,
     cost_cell,
     finish,
     opened_chats,
@@ -66,8 +69,8 @@ def generate_command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop at so many rows in the output.", show_default=False)
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds rows.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again for rows that failed.")] = False,
+    resume: ResumeOption = False,
+    retry_errors: RetryErrorsOption = False,
     batch: BatchOption = False,
     concurrency: ConcurrencyOption = None,
     fallback: FallbackOption = None,
@@ -77,7 +80,7 @@ def generate_command(
     prices: PricesOption = None,
     allow_unpriced: AllowUnpricedOption = None,
     ledger: LedgerOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell rows, tokens and cost; send nothing.")] = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -46,6 +46,11 @@ AllowUnpricedOption = Annotated[
 LedgerOption = Annotated[
     Path | None, typer.Option(help="File of costs; costs.jsonl beside the output if absent.", show_default=False)
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an output that was begun.")]
+RetryErrorsOption = Annotated[bool, typer.Option("--retry-errors", help="With --resume, ask again for what failed.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Tell what would be asked, its tokens and cost; send nothing.")
+]
 BatchOption = Annotated[
     bool,
     typer.Option("--batch", help="Ask in batches of Anthropic or OpenAI: at a lower price, within a day."),
