@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass
 class ModelEstimate:
-    """`requests`, at most, with those that are `cached` and cost nothing; tokens and dollars are of the others. None: unknown."""
+    """`requests`, at most; the `cached` of them cost nothing, tokens and dollars are of the others. None: unknown."""
 
     name: str
     requests: int
