@@ -104,7 +104,7 @@ class BatchJournal:
         os.close(self._fd)
 
     def _append(self, event: str, batch: Batch, **values: Any) -> None:
-        append_row(self._fd, {"event": event, "token": batch.token, **values}, flush=True)
+        append_row(self._fd, self.path, {"event": event, "token": batch.token, **values}, flush=True)
 
     def _apply(self, line: bytes, number: int) -> None:
         try:

@@ -29,8 +29,8 @@ def dump_row(row: Mapping[str, Any]) -> bytes:
         return json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
-def append_row(fd: int, row: Mapping[str, Any], *, flush: bool = False) -> int:
-    """At the end of a file that nobody else writes now, whole or not at all; the number of bytes."""
+def append_row(fd: int, path: Path, row: Mapping[str, Any], *, flush: bool = False) -> int:
+    """At the end of a file that nobody else writes now, whole or not at all; the bytes written. Errors name `path`."""
     data, start = dump_row(row), os.fstat(fd).st_size
     written = 0
     try:
@@ -38,8 +38,10 @@ def append_row(fd: int, row: Mapping[str, Any], *, flush: bool = False) -> int:
             written += os.write(fd, data[written:])
         if flush:
             os.fsync(fd)
-    except BaseException:
+    except BaseException as exc:
         os.ftruncate(fd, start)  # a full disk, or a signal, must not leave half a row
+        if isinstance(exc, OSError):
+            exc.filename = str(path)
         raise
     return written
 
@@ -197,7 +199,7 @@ class Journal:
     def append(self, row: Row) -> None:
         """`row` must have a `key`; an `error` field marks it as failed."""
         key = row["key"]  # before anything is written
-        append_row(self._fd, row)
+        append_row(self._fd, self.path, row)
         self.rows[key] = "error" in row
 
     def close(self) -> None:

@@ -162,7 +162,7 @@ class Ledger:
             self._on_event({"message": f"{self.path}: a torn last line of {len(torn)} bytes was removed"})
 
     def _append(self, event: dict[str, Any]) -> None:
-        self._offset += append_row(self._fd, event)
+        self._offset += append_row(self._fd, self.path, event)
         self._line += 1
         self._apply(event)
 
