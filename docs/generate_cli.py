@@ -120,14 +120,25 @@ def _settings() -> Iterator[str]:
     """Every setting, under its variable; in a YAML file `SCC_PULL__OUTPUT` is `output` in the section `pull`."""
     yield "## Settings\n"
     yield f"{(_settings.__doc__ or '').strip()}\n"
+    head = "| Variable | Value | Default |\n|---|---|---|"
+    alone = [name for name in Settings.model_fields if not hasattr(_section(name), "model_fields")]
+    yield head
+    for name in alone:
+        field = Settings.model_fields[name]
+        yield _setting(name.upper(), field.annotation, field.default)
+    yield ""
     for section in Settings.model_fields:
-        yield "| Variable | Value | Default |\n|---|---|---|"
+        if section in alone:
+            continue
+        yield head
         for name, field in _section(section).model_fields.items():
-            default = _default_of(section, name)
-            default = "" if default is None else f"`{_plain(default)}`"
-            kind = _type_told(field.annotation).replace("|", "\\|")
-            yield f"| `{PREFIX}{section.upper()}__{name.upper()}` | `{kind}` | {default} |"
+            yield _setting(f"{section.upper()}__{name.upper()}", field.annotation, _default_of(section, name))
         yield ""
+
+
+def _setting(name: str, annotation: Any, default: Any) -> str:
+    kind = _type_told(annotation).replace("|", "\\|")
+    return f"| `{PREFIX}{name}` | `{kind}` | {'' if default is None else f'`{_plain(default)}`'} |"
 
 
 def _default_of(section: str, name: str) -> Any:
