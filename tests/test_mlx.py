@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from training_jobs import make_job, texts, write_rows
 
 from compressor_cli.backends.mlx import conduct, conduct_here
 from compressor_cli.core.checkpoints import check_checkpoint
-from compressor_cli.core.runfiles import read_metrics, read_tinker_run
+from compressor_cli.core.runfiles import is_alive, read_metrics, read_tinker_run
 from compressor_cli.core.tensors import load_tensors, non_finite_tensor
 from compressor_cli.core.training import Launch, TrainJob
 from compressor_cli.errors import MissingExtraError, SccError, UsageError
@@ -288,6 +290,18 @@ def test_recomputed_layers_drop_the_same_values_again() -> None:
         assert sum(sums) == pytest.approx(float(loss))  # it is linear in each weight, and each is 1
         masks |= {sums[0], sums[1] / 1.5}
     assert len(masks) == 6  # of each layer and step one of its own
+
+
+def test_texts_are_pretrained_on_whole(make: Make, base: Path, work: Path) -> None:
+    (work / "texts").mkdir()
+    rows = [json.dumps({"text": f"{wordy} {short} " * 9}) for wordy, short in texts(3)]
+    (work / "texts/train.jsonl").write_text("\n".join(rows) + "\n")
+    settings = LocalSettings(**{**SMALL, "stage": "pretrain", "steps": 6})
+    job = make_job("local", settings, base, work / "texts")
+    assert len(job.train) > 3  # cut into pieces
+    train_here(job, work / "run")
+    measured, _ = read_metrics(work / "run/metrics.jsonl")
+    assert measured[-1]["loss"] < measured[0]["loss"] and measured[-1]["val_loss"] is None
 
 
 # Going on
@@ -590,28 +604,28 @@ conduct(job, Launch(Path("run"), on_event=lambda event: print(event.get("done", 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_stopped_again_and_again_ends_with_the_same_weights(
-    number: int, stopped: tuple[TrainJob, Path, Path], work: Path, processes: list[subprocess.Popen[bytes]]
+    number: int, make: Make, work: Path, processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    import pickle
-
-    job, _, whole = stopped
+    job = make(steps=40, dropout=0.1)
+    train_here(job, work / "whole")
     (work / "job.pickle").write_bytes(pickle.dumps(job))
     (work / "script.py").write_text(PARENT)
     codes = []
-    for steps in (1, 2, 3):
+    for steps in (1, 5, 8):
         process = subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE)
         processes.append(process)
         assert process.stdout is not None
-        done = 0
-        while done < steps and (line := process.stdout.readline()):
-            done += bool(line.strip())
+        for _ in range(steps):
+            while not process.stdout.readline().strip():
+                assert process.poll() is None
         process.send_signal(number)
         codes.append(process.wait(60))
-        process.stdout.close()
-    assert codes == [128 + number if number != signal.SIGKILL else -9] * 3
+        while is_alive(work / "run"):  # a child whose parent was killed still ends its step
+            time.sleep(0.1)
+    assert codes == [128 + number if number != signal.SIGKILL else -number] * 3
     watch = Watch()
     conduct(job, Launch(work / "run", on_event=watch))
-    assert weights(work / "run") == weights(whole)
+    assert 1 < watch.steps[0] < 40 and weights(work / "run") == weights(work / "whole")
 
 
 @pytest.mark.slow
@@ -632,7 +646,8 @@ def test_the_rows_of_the_samples(base: Path, samples: Path, work: Path) -> None:
 
     lines = [line for name in ("train", "valid") for line in (samples / f"{name}.jsonl").read_text().splitlines()]
     model = make_model(work / "model", [m["content"] for line in lines for m in json.loads(line)["messages"]])
-    job = make_job("local", LocalSettings(steps=10, learning_rate=5e-3, limit=16), model, samples)
+    chosen = LocalSettings(steps=4, batch_size=1, gradient_accumulation=2, learning_rate=5e-3, limit=2)
+    job = make_job("local", chosen, model, samples)
     conduct(job, Launch(work / "run"))
     rows, _ = read_metrics(work / "run/metrics.jsonl")
     assert rows[-1]["loss"] < rows[0]["loss"]

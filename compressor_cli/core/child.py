@@ -134,11 +134,11 @@ def serve(descriptor: int) -> None:
     """What the child does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     signal.signal(signal.SIGTERM, _leave)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     with suppress(OSError):  # closed
         os.dup2(2, 1)  # stdout is the parent's, for its result
     pipe = Connection(descriptor)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         target, args = pipe.recv()
         threading.Thread(target=_watch, args=(pipe,), daemon=True).start()
         module, _, name = target.partition(":")
@@ -154,7 +154,8 @@ def serve(descriptor: int) -> None:
         reply = ("left", exc.code)
     except BaseException:
         reply = ("failed", traceback.format_exc())
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent leaves when it has the reply
+    for number in _PASSED_ON:  # the parent leaves when it has the reply
+        signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         pipe.send(reply)
     for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -197,11 +197,11 @@ def run_step(update: Step, rows: Sequence[Rendered], batch_size: int) -> float:
     """The mean loss over all trained tokens of the rows, as it was before the update."""
     parts = batches(rows, batch_size)
     total = mx.array(float(sum(row.trained_tokens for row in rows)))
-    losses, gradients = [], None
+    mean, gradients = 0.0, None
     for place, part in enumerate(parts):
         loss, gradients = update(make_batch(part), total, gradients, place == len(parts) - 1)
-        losses.append(loss)
-    return float(mx.sum(mx.stack(losses)))
+        mean += float(loss)
+    return mean
 
 
 def mean_loss(model: Any, rows: Sequence[Rendered], batch_size: int) -> float:
