@@ -16,6 +16,7 @@ from tinker_fixtures import Events, Train, at_step, same, server, tokenizer, tra
 
 from compressor_cli.core.pace import learning_rate
 from compressor_cli.core.runfiles import read_metrics, read_tinker_run
+from compressor_cli.core.tensors import load_tensors
 from compressor_cli.errors import SccError, UsageError
 
 __all__ = ["server", "tokenizer", "train"]  # fixtures
@@ -36,6 +37,8 @@ def test_a_run_learns_and_says_where_it_is_kept(server: TinkerServer, train: Tra
     assert {path.name for path in report.adapter.iterdir()} == {
         "adapter_model.safetensors", "adapter_config.json", "tinker.json"
     }  # fmt: skip
+    weights = load_tensors(report.adapter / "adapter_model.safetensors")
+    assert all(np.array_equal(weights[name], array) for name, array in server.last_state().weights.items())
     assert json.loads((report.adapter / "tinker.json").read_text())["sampler_path"] == told.sampler_path
     assert json.loads((report.run / "run.json").read_text())["state"] == "finished"
     assert server.finished == ["success"] and server.count("telemetry") == 0

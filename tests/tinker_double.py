@@ -13,13 +13,18 @@
 What it trains is real: each token predicts the next by factors of low rank, with gradients that add up until AdamW is
 asked for, as with the real one. It does the requests of a model in their order, once each, and refuses what a real
 server refuses; a name of a checkpoint that is taken gives 409 for ever, which the SDK never stops asking about.
+
+As a program, `tinker_double.py MODEL COMMAND...` runs a command that finds it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import queue
 import re
+import subprocess
+import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -88,7 +93,7 @@ class TinkerServer:
         self.states: dict[str, State] = {}
         self.finished: list[str] = []  # how sessions ended
         self.spoil: Callable[[list[Floats]], list[Floats]] = lambda results: results
-        self.files: dict[str, bytes] = {"adapter_model.safetensors": _no_tensors(), "adapter_config.json": b"{}"}
+        self.files: dict[str, bytes] | None = None  # in place of the adapter
         self.url = ""
         self._work: dict[str, Work] = {}
         self._taken: dict[tuple[str, int], str] = {}
@@ -124,7 +129,8 @@ class TinkerServer:
                     return None
                 return self._retrieve(json.loads(body)["request_id"])
             if kind.startswith("file/"):
-                return 200, "application/octet-stream", self.files[kind.removeprefix("file/")]
+                _, owner, checkpoint, name = kind.split("/", 3)
+                return 200, "application/octet-stream", self._files(owner, checkpoint)[name]
             if headers.get("x-api-key") != KEY:
                 raise Refused(401, f"no such key: {headers.get('x-api-key')}")
             given = _parse(body, headers)
@@ -181,7 +187,8 @@ class TinkerServer:
             told = {"model_name": MODEL, "arch": "bigram", "tokenizer_id": MODEL}
             return {"model_id": given["model_id"], "model_data": told, "is_lora": True, "lora_rank": run.state.rank}
         if kind == "external_weights_urls":
-            urls = {name: f"{self.url}/file/{name}" for name in self.files}
+            *_, owner, _, _, checkpoint, _ = path.split("/")
+            urls = {name: f"{self.url}/file/{owner}/{checkpoint}/{name}" for name in self._files(owner, checkpoint)}
             return {"urls": urls, "expires": "2100-01-01T00:00:00Z"}
         answers: dict[str, Json] = {
             "healthz": {"status": "ok"},
@@ -198,6 +205,13 @@ class TinkerServer:
         if kind not in answers:
             raise Refused(404, f"no {path}")
         return answers[kind]
+
+    def _files(self, owner: str, checkpoint: str) -> dict[str, bytes]:
+        if self.files is not None:
+            return self.files
+        state = self.states[f"tinker://{owner}/external_weights/{checkpoint}"]
+        config = {"peft_type": "LORA", "r": state.rank}
+        return {"adapter_model.safetensors": state.tensors(), "adapter_config.json": json.dumps(config).encode()}
 
     def _begin(self, given: Json, failure: Failure | None, base: str | None) -> Json:
         if base is not None and base not in self.models:
@@ -316,10 +330,6 @@ def _row(datum: Any) -> Row:
     return row
 
 
-def _no_tensors() -> bytes:
-    return (2).to_bytes(8, "little") + b"{}"
-
-
 @contextmanager
 def serving_tinker() -> Iterator[TinkerServer]:
     server = TinkerServer()
@@ -367,3 +377,14 @@ def serving_tinker() -> Iterator[TinkerServer]:
         server.stop()
         for thread in threads:
             thread.join()
+
+
+def main(model: str, *command: str) -> int:
+    """Runs a command that finds the server, which trains `model`."""
+    with serving_tinker() as server:
+        server.models = {model: 32768}
+        return subprocess.run(command, env={**os.environ, **server.environment()}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

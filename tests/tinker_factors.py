@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,16 @@ class State:
         weights = {name: array.copy() for name, array in self.weights.items()}
         moments = {name: (a.copy(), b.copy()) for name, (a, b) in self.moments.items()} if optimizer else {}
         return State(self.rank, weights, moments, self.steps if optimizer else 0)
+
+    def tensors(self) -> bytes:
+        """The weights as a safetensors file."""
+        header, data = {}, b""
+        for name, array in self.weights.items():
+            offsets = [len(data), len(data) + array.nbytes]
+            header[name] = {"dtype": "F64", "shape": list(array.shape), "data_offsets": offsets}
+            data += array.tobytes()
+        told = json.dumps(header).encode()
+        return len(told).to_bytes(8, "little") + told + data
 
 
 @dataclass

@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-_CACHE = Path("~/.cache/scc-tests/jax").expanduser()
+_CACHE = Path(__file__).parents[1] / "build" / "jax"  # compiling takes most of the time
 _PROTO = "application/x-protobuf"
 
 
