@@ -26,11 +26,7 @@ from compressor_cli.errors import UsageError
 from compressor_cli.settings import CloudSettings
 
 PYTHON = os.environ.get("TINKER_SERVER_PYTHON", "")
-pytestmark = [
-    pytest.mark.skipif(not PYTHON, reason="make test-tinker sets TINKER_SERVER_PYTHON"),
-    # The SDK never closes the connection that it asks for its settings on; the double closes it from its side.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-tinker sets TINKER_SERVER_PYTHON")
 
 SETTINGS: dict[str, Any] = {"steps": 10, "rank": 4, "learning_rate": 0.01, "save_every": 4, "seed": 1}
 Served = tuple[str, Path]

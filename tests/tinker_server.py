@@ -219,10 +219,15 @@ class Renamed:
                     message["body"] = message["body"].replace(f'"{name}"'.encode(), f'"{real}"'.encode())
             return message
 
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start" and scope["path"] == "/api/v1/client/config":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]  # the SDK never does
+            await send(message)
+
         json_with_length = (b"content-type", b"application/json") in scope.get("headers", ())
         if json_with_length:  # which is another one afterwards
             scope = scope | {"headers": [(k, v) for k, v in scope["headers"] if k != b"content-length"]}
-        await self.app(scope, renamed if json_with_length else receive, send)
+        await self.app(scope, renamed if json_with_length else receive, sent)
 
 
 def application(model: str, folder: Path) -> Any:
