@@ -77,8 +77,7 @@ def _server(backend: str, model: Path) -> Iterator[Mapping[str, str]]:
         return
     from tinker_double import serving_tinker
 
-    with serving_tinker() as server:
-        server.models[str(model)] = 4096
+    with serving_tinker(str(model), vocabulary=1024) as server:
         yield server.environment()
 
 

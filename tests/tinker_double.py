@@ -13,18 +13,13 @@
 What it trains is real: each token predicts the next by factors of low rank, with gradients that add up until AdamW is
 asked for, as with the real one. It does the requests of a model in their order, once each, and refuses what a real
 server refuses; a name of a checkpoint that is taken gives 409 for ever, which the SDK never stops asking about.
-
-As a program, `tinker_double.py MODEL COMMAND...` runs a command that finds it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import re
-import subprocess
-import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -79,9 +74,10 @@ class Work:
 
 
 class TinkerServer:
-    def __init__(self) -> None:
+    def __init__(self, model: str, vocabulary: int) -> None:
         self.latency = 0.0
-        self.models = {MODEL: 32768}  # names with their longest context
+        self.vocabulary = vocabulary
+        self.models = {model: 32768}  # names with their longest context
         self.config: Json = {}
         self.script: dict[str, deque[Any]] = defaultdict(deque)
         self.always: dict[str, Any] = {}
@@ -224,7 +220,7 @@ class TinkerServer:
                     raise Refused(404, f"no checkpoint {given['path']}")
                 state = self.states[given["path"]].copy(optimizer=given["optimizer"])
             else:
-                state = State.new(given["lora_config"]["rank"], given["lora_config"]["seed"] or 0)
+                state = State.new(given["lora_config"]["rank"], given["lora_config"]["seed"] or 0, self.vocabulary)
             self.runs[name] = Model(state)
             return {"type": "create_model", "model_id": name} if "path" not in given else {"type": "load_weights"}
 
@@ -245,6 +241,8 @@ class TinkerServer:
     def _make(self, kind: str, run: Model, given: Any, failure: Failure | None) -> Work:
         if kind == "forward_backward":
             rows, backward = given["rows"], not given["forward_only"]
+            if any(max(row.tokens.max(), row.targets.max()) >= self.vocabulary for row in rows):
+                raise Refused(422, "a token that the model does not have")
             if backward:
                 self.received.append(rows)
             return Work(
@@ -325,14 +323,12 @@ def _row(datum: Any) -> Row:
     row = Row(tokens, np.frombuffer(targets.dense, np.int64), np.frombuffer(weights.dense, np.float32))
     if not len(row.tokens) == len(row.targets) == len(row.weights) > 0:
         raise Refused(422, f"{len(row.tokens)} tokens, {len(row.targets)} targets, {len(row.weights)} weights")
-    if max(row.tokens.max(), row.targets.max()) >= VOCABULARY:
-        raise Refused(422, "a token that the model does not have")
     return row
 
 
 @contextmanager
-def serving_tinker() -> Iterator[TinkerServer]:
-    server = TinkerServer()
+def serving_tinker(model: str = MODEL, vocabulary: int = VOCABULARY) -> Iterator[TinkerServer]:
+    server = TinkerServer(model, vocabulary)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -377,14 +373,3 @@ def serving_tinker() -> Iterator[TinkerServer]:
         server.stop()
         for thread in threads:
             thread.join()
-
-
-def main(model: str, *command: str) -> int:
-    """Runs a command that finds the server, which trains `model`."""
-    with serving_tinker() as server:
-        server.models = {model: 32768}
-        return subprocess.run(command, env={**os.environ, **server.environment()}).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

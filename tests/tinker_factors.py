@@ -25,10 +25,10 @@ class State:
     steps: int = 0
 
     @classmethod
-    def new(cls, rank: int, seed: int) -> State:
+    def new(cls, rank: int, seed: int, vocabulary: int) -> State:
         """As LoRA begins: one factor is random, the other zero, so that nothing is learned yet."""
-        first = np.random.default_rng(seed).normal(scale=_SCALE, size=(VOCABULARY, rank))
-        weights = {"first": first, "second": np.zeros((rank, VOCABULARY))}
+        first = np.random.default_rng(seed).normal(scale=_SCALE, size=(vocabulary, rank))
+        weights = {"first": first, "second": np.zeros((rank, vocabulary))}
         return cls(rank, weights, {})
 
     def copy(self, *, optimizer: bool) -> State:
