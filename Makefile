@@ -84,6 +84,17 @@ smoke-train-torch: $(VENV)/dev ## The same with TRL and PEFT
 smoke-train-tinker: $(VENV)/dev ## The same with the SDK of Tinker, against a loopback server
 	$(SMOKE) tinker build/train-tinker
 
+TINKER := build/tinker-venv
+$(TINKER)/ready:
+	$(PYTHON) -m venv $(TINKER)
+	$(TINKER)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    torch==2.13.0 'skyrl[tinker,jax]==0.3.0' tinker==0.38.0
+	@touch $@
+
+.PHONY: test-tinker
+test-tinker: $(VENV)/dev $(TINKER)/ready ## The backend tinker against a real server (2.2 GB to install)
+	TINKER_SERVER_PYTHON=$(CURDIR)/$(TINKER)/bin/python $(BIN)/python -m pytest tests/test_tinker_server.py
+
 .PHONY: smoke-from-scratch
 smoke-from-scratch: $(VENV)/dev ## Pretrain, sft, dpo and distill, each stopped and resumed
 	$(SMOKE) from-scratch build/from-scratch

@@ -159,6 +159,16 @@ def read_tinker_run(folder: Path) -> TinkerRun | None:
         raise UsageError(f"{path} is damaged, or was not written by scc") from None
 
 
+def named_checkpoint(path: Path) -> Path:
+    """The checkpoint that a `tinker_run.json` names; any other path as it is. Raises UsageError where it names none."""
+    if path.name != TINKER:
+        return path
+    run = read_tinker_run(path.parent)
+    if run is None or not run.steps_done:
+        raise UsageError(f"--resume-from {path}: it names no checkpoint")
+    return path.parent / CHECKPOINTS / f"step_{run.steps_done:08d}"
+
+
 def _tinker_run(value: Mapping[str, Any]) -> TinkerRun:
     run = TinkerRun(**value)
     texts = (run.run_id, run.session_id, run.state_path, run.sampler_path)

@@ -47,6 +47,7 @@ from compressor_cli.core.runfiles import (
     METRICS,
     MetricsLog,
     lock_run,
+    named_checkpoint,
     read_card,
 )
 from compressor_cli.core.stopping import Stop
@@ -207,7 +208,7 @@ class Run:
         if resume_from is None:
             return latest_checkpoint(self.checkpoints, self.fingerprint)
         try:
-            found = check_checkpoint(resume_from)
+            found = check_checkpoint(named_checkpoint(resume_from))
         except TornCheckpoint as exc:
             raise UsageError(f"--resume-from {resume_from}: {exc}") from None
         refuse_other(resume_from, found.settings, self.fingerprint)

@@ -19,6 +19,7 @@ from compressor_cli.core.train_rows import TrainRows
 from compressor_cli.settings import CloudSettings, LocalSettings, TorchSettings
 
 TrainSettings = LocalSettings | CloudSettings | TorchSettings
+KEPT = "tinker.json"  # in place of weights that a server keeps
 SAVES = 10  # a run has about as many where --save-every is not given
 
 
@@ -120,5 +121,7 @@ def start_identity(start: Path | None) -> dict[str, Any]:
     """Hashes of what a run starts from, for its fingerprint."""
     if start is None:
         return {}
-    files = sorted((start / "adapter").glob("*.safetensors"))
+    files = [
+        path for path in sorted((start / "adapter").iterdir()) if path.suffix == ".safetensors" or path.name == KEPT
+    ]
     return {"start_sha256": {path.name: sha256_file(path) for path in files}}

@@ -17,7 +17,6 @@ from typing import Any
 from compressor_cli.backends import BACKENDS
 from compressor_cli.core.child import run_in_child
 from compressor_cli.core.models import one_line
-from compressor_cli.core.runfiles import TINKER, read_tinker_run
 from compressor_cli.core.runs import OnEvent
 from compressor_cli.core.training import Launch, RunReport, TrainJob, conduct_run
 from compressor_cli.errors import MissingExtraError, SccError, UsageError, install_command
@@ -33,7 +32,6 @@ def conduct(job: TrainJob, launch: Launch) -> RunReport:
     if missing := BACKENDS["local"].missing_packages():
         raise MissingExtraError(missing[0], "local")
     given = {one.name: getattr(launch, one.name) for one in fields(launch) if one.name != "on_event"}
-    given["resume_from"] = _checkpoint(launch.resume_from)
     report = run_in_child(f"{__name__}:conduct_here", (job, given), launch.on_event)
     assert isinstance(report, RunReport)
     return report
@@ -61,16 +59,6 @@ def _refuse(settings: LocalSettings) -> None:
         adapter_only = {"dropout": settings.dropout, "target_modules": settings.target_modules}
         for name in (name for name, value in adapter_only.items() if value):
             raise UsageError(f"{name} belongs to adapters, and fine_tune_type: full has none")
-
-
-def _checkpoint(resume_from: Path | None) -> Path | None:
-    """The checkpoint that a `tinker_run.json` names, or the path as it is."""
-    if resume_from is None or resume_from.name != TINKER:
-        return resume_from
-    run = read_tinker_run(resume_from.parent)
-    if run is None or run.backend != "local" or not run.state_path:
-        raise UsageError(f"--resume-from {resume_from}: it names no checkpoint of --backend local")
-    return resume_from.parent / run.state_path
 
 
 def _import_mlx() -> None:
