@@ -114,7 +114,8 @@ class ChatRequest:
 
     `schema` is the JSON schema of an object that the answer has to be; `schema_name` is what providers call it.
     `sample` is never sent: it tells apart equal requests that are to have answers of their own.
-    What a provider cannot honour (Anthropic's newer models take no `temperature`, nor any `seed`) it says once.
+    What a provider cannot honour (Anthropic's newer models take no `temperature`, nor any `seed`) it says once;
+    `top_p` is for servers that speak OpenAI's interface.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -122,6 +123,7 @@ class ChatRequest:
     max_tokens: int = 4096
     temperature: float | None = None
     seed: int | None = None
+    top_p: float | None = None
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
     sample: int = 0

@@ -29,6 +29,7 @@ SECTIONS = {
     "scc data split": "split",
     "scc data stats": "compress",
     "scc train": "extractive",
+    "scc eval": "eval",
 }
 
 INTRODUCTION = """\

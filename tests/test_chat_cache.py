@@ -69,6 +69,7 @@ OTHERS: dict[str, Any] = {
     "max_tokens": 1,
     "temperature": 0.0,
     "seed": 0,
+    "top_p": 0.5,
     "schema": {},
     "schema_name": "other",
     "sample": 1,

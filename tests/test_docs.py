@@ -49,6 +49,7 @@ def test_every_command_stands_in_the_cli_page() -> None:
         "runs show",
         "runs plot",
         "train",
+        "eval",
         "doctor",
     ):
         assert f"\n## scc {command}\n" in text

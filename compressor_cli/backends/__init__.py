@@ -36,4 +36,7 @@ BACKENDS = {
         ("torch", "transformers", "onnx"),
         "train the embedded model",
     ),
+    "openai": Backend(
+        "compressor_cli.backends.openai", "providers", ("openai",), "run on any server that speaks OpenAI's interface"
+    ),
 }

@@ -126,6 +126,8 @@ class CachedChat:
 def cache_key(name: str, base_url: str | None, request: ChatRequest) -> str:
     """Of all that changes an answer. A schema's order does: models write fields as they come in it."""
     asked = {field.name: getattr(request, field.name) for field in fields(request)}
+    if asked["top_p"] is None:  # as keys were before there was one
+        del asked["top_p"]
     asked["messages"] = [[message.role, message.content] for message in request.messages]
     asked["schema"] = None if request.schema is None else dict(request.schema)
     return hashlib.sha256(json.dumps([FORMAT, name, base_url, asked]).encode()).hexdigest()

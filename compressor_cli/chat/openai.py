@@ -57,7 +57,7 @@ class OpenAIChat(SdkChat):
 
     def learns(self, code: str | None, param: str | None) -> bool:
         """Whether a refusal says that the model does not take an option which can be left out; from then on it is."""
-        if param not in ("temperature", "seed") or not (code or "").startswith("unsupported"):
+        if param not in ("temperature", "seed", "top_p") or not (code or "").startswith("unsupported"):
             return False
         self._refused.add(param)
         self.note(f"{self.name} takes no {param}: not sent")
@@ -69,10 +69,9 @@ class OpenAIChat(SdkChat):
             messages.insert(0, {"role": "system", "content": request.system})
         body: dict[str, Any] = {"model": self.service.model, "messages": messages}
         body["max_completion_tokens" if self._own else "max_tokens"] = request.max_tokens
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        if request.seed is not None:
-            body["seed"] = request.seed
+        for option in ("temperature", "top_p", "seed"):
+            if getattr(request, option) is not None:
+                body[option] = getattr(request, option)
         if request.schema is not None:
             schema = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}

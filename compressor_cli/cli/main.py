@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from compressor_cli.cli import bench, check, compress, costs, data, doctor, expand, runs, seed, tokens, train, validate
+from compressor_cli.cli import (
+    bench,
+    check,
+    compress,
+    costs,
+    data,
+    doctor,
+    evaluate,
+    expand,
+    runs,
+    seed,
+    tokens,
+    train,
+    validate,
+)
 from compressor_cli.errors import SccError
 
 if TYPE_CHECKING:
@@ -94,6 +108,7 @@ app.add_typer(seed.app, name="seed")
 app.command("validate")(validate.validate)
 app.command("costs")(costs.costs)
 app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor.doctor)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -144,27 +143,11 @@ def _fields(section: str) -> Mapping[str, Any]:
 
 
 def _data(request: Request, settings: Settings, of_section: str | None, launch: Launch) -> Path:
-    """--data; else what was pulled of the dataset, which is pulled where it is not there yet."""
-    from compressor_cli.settings import DEFAULT_DATASET, PullSettings, load_keys
-    from compressor_cli.stages.pull import pull, pulled_from
+    from compressor_cli.cli.datasource import find_data
 
-    if request.data is not None:
-        if request.hf_dataset is not None:
-            raise UsageError("--data and --hf-dataset both say what to train on; give one")
-        return request.data
-    dataset = request.hf_dataset or of_section or settings.hf_dataset
-    own = re.sub(r"[^\w.-]+", "-", dataset.rstrip("/").split("/")[-1]).strip(".-") or "pulled"
-    folder = settings.pull.output if dataset == DEFAULT_DATASET else Path("data") / own
-    if pulled_from(folder) == dataset:
-        _teller(launch)(f"training on {dataset}, as it was pulled into {folder}")
-        return folder
-    if request.hf_dataset is None and (folder / "train.jsonl").is_file():
-        _teller(launch)(f"training on {folder}")
-        return folder
-    _teller(launch)(f"pulling {dataset} into {folder}")
-    key = load_keys().huggingface
-    pull(PullSettings(dataset=dataset, output=folder), token=key.get_secret_value() if key else None)
-    return folder
+    return find_data(
+        request.data, request.hf_dataset, settings, _teller(launch), doing="training", configured=of_section
+    )
 
 
 def _sources(request: Request, data: Path) -> Sources:

@@ -85,7 +85,7 @@ def terminal_chart(curves: Sequence[Curve], width: int = 80, height: int = 20) -
     return "\n".join(lines)
 
 
-def write_png(curves: Sequence[Curve], path: Path) -> None:
+def write_png(curves: Sequence[Curve], path: Path, *, across: str = "step") -> None:
     """Twice the size of the page's picture, scaled down, for smooth lines. Raises MissingExtraError without Pillow."""
     if find_spec("PIL") is None:
         raise MissingExtraError("pillow", "curves")
@@ -94,7 +94,7 @@ def write_png(curves: Sequence[Curve], path: Path) -> None:
     height = _height(curves)
     image = Image.new("RGB", (2 * _WIDTH, 2 * height), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=26)
-    for shape in _shapes(curves):
+    for shape in _shapes(curves, across):
         if isinstance(shape, Text):
             anchor = {"start": "lm", "middle": "mm", "end": "rm"}[shape.anchor]
             draw.text((2 * shape.at[0], 2 * shape.at[1]), shape.text, fill="#333333", font=font, anchor=anchor)
@@ -109,8 +109,8 @@ def write_png(curves: Sequence[Curve], path: Path) -> None:
     write_atomic(path, data.getvalue())
 
 
-def write_html(curves: Sequence[Curve], path: Path, title: str) -> None:
-    """One page without scripts or anything to load."""
+def write_html(curves: Sequence[Curve], path: Path, title: str, *, across: str = "step") -> None:
+    """One page without scripts or anything to load. `across` is what x counts."""
     rows = "\n".join(
         f"<tr><td>{html.escape(curve.name)}</td><td>{_number(curve.points[0][1])}</td>"
         f"<td>{_number(curve.points[-1][1])}</td><td>{_number(min(y for _, y in curve.points))}</td>"
@@ -124,16 +124,16 @@ def write_html(curves: Sequence[Curve], path: Path, title: str) -> None:
 svg{{width:100%;height:auto}}td,th{{padding:.2em 1em .2em 0;text-align:right}}
 td:first-child,th:first-child{{text-align:left}}
 </style></head><body><h1>{html.escape(title)}</h1>
-{_svg(curves)}
-<table><tr><th>run</th><th>first</th><th>last</th><th>lowest</th><th>steps</th></tr>
+{_svg(curves, across)}
+<table><tr><th></th><th>first</th><th>last</th><th>lowest</th><th>last {html.escape(across)}</th></tr>
 {rows}</table></body></html>
 """
     write_atomic(path, page.encode("utf-8", "backslashreplace"))
 
 
-def _svg(curves: Sequence[Curve]) -> str:
+def _svg(curves: Sequence[Curve], across: str) -> str:
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_height(curves)}" role="img" font-family="sans-serif" font-size="13">']
-    for shape in _shapes(curves):
+    for shape in _shapes(curves, across):
         if isinstance(shape, Text):
             x, y = shape.at
             told = html.escape(shape.text)
@@ -148,15 +148,16 @@ def _svg(curves: Sequence[Curve]) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-def _shapes(curves: Sequence[Curve]) -> list[Line | Text]:
+def _shapes(curves: Sequence[Curve], across: str) -> list[Line | Text]:
     """Axes with ticks, the curves, and a legend below."""
     low, high = _span(y for curve in curves for _, y in curve.points)
     first, last = _span(x for curve in curves for x, _ in curve.points)
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
     def place(x: float, y: float) -> Point:
-        across = _LEFT + (x - first) / (last - first) * (right - _LEFT)
-        return across, bottom - (y - low) / (high - low) * (bottom - _TOP)
+        return _LEFT + (x - first) / (last - first) * (right - _LEFT), bottom - (y - low) / (high - low) * (
+            bottom - _TOP
+        )
 
     shapes: list[Line | Text] = []
     for tick in _ticks(low, high):
@@ -167,7 +168,7 @@ def _shapes(curves: Sequence[Curve]) -> list[Line | Text]:
         shapes += [Line(((x, bottom), (x, bottom + 5)), "#888888"), Text((x, bottom + 16), _number(tick), "middle")]
     shapes += [
         Line(((_LEFT, _TOP), (_LEFT, bottom), (right, bottom)), "#888888"),
-        Text(((_LEFT + right) / 2, bottom + 36), "step", "middle"),
+        Text(((_LEFT + right) / 2, bottom + 36), across, "middle"),
     ]
     for n, (curve, colour) in enumerate(zip(curves, _colours(curves), strict=True)):
         y = _HEIGHT + _LEGEND_LINE * n

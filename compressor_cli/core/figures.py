@@ -25,9 +25,13 @@ def heading(command: str, folder: Path) -> dict[str, Any]:
         "command": command,
         "model": _model_id(folder),
         "versions": {"scc": __version__, "python": platform.python_version(), **_versions()},
-        "machine": f"{physical_cores()} physical cores, {_cpu_name()}, {platform.system()}",
+        "machine": machine(),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def machine() -> str:
+    return f"{physical_cores()} physical cores, {_cpu_name()}, {platform.system()}"
 
 
 def heading_lines(head: dict[str, Any]) -> Iterator[str]:

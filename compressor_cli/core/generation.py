@@ -42,7 +42,8 @@ class Sampling:
 @dataclass(frozen=True)
 class Generated:
     """`text` as the model wrote it, special tokens apart. `truncated`: it ran into `max_tokens`. `seconds` from when
-    the prompt was taken into work. With `error`, nothing else counts."""
+    the prompt was taken into work. With `error`, nothing else counts.
+    `cost_usd` is None where no price is known."""
 
     text: str
     tokens_in: int
@@ -50,6 +51,7 @@ class Generated:
     truncated: bool
     seconds: float
     error: str | None = None
+    cost_usd: float | None = None
 
 
 class Generator(Protocol):

@@ -13,7 +13,7 @@ from compressor_cli.core.recipes import Checks
 from compressor_cli.core.tokens import token_counter
 
 # Notation for code drops local names and operators by design; what it must not lose are values and places.
-_CODE_KINDS = ("numbers", "urls")
+CODE_KINDS = ("numbers", "urls")
 _LOST_SHOWN = 10
 _WORD = re.compile(r"\w+")
 
@@ -47,7 +47,7 @@ def check_pair(
     """`names` are those that the original defines, and that an outline of it keeps. Tokens are o200k_base."""
     count = token_counter().count
     before, after = count(original), count(compressed)
-    kinds = _CODE_KINDS if domain == "code" else None
+    kinds = CODE_KINDS if domain == "code" else None
     report = check_facts(original, compressed, kinds=kinds) if kinds else check_facts(original, compressed)
     lost = [fact.text for fact in report.facts if fact.status != "kept"]
     ratio = round(after / max(before, 1), 4)

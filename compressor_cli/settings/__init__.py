@@ -44,6 +44,7 @@ from compressor_cli.settings.sections import (
     CompressSettings,
     CorpusSettings,
     DataCheckSettings,
+    EvalSettings,
     PullSettings,
     Section,
     SpendSettings,
@@ -75,6 +76,7 @@ __all__ = [
     "CorpusSettings",
     "DataCheckSettings",
     "Endpoints",
+    "EvalSettings",
     "ExtractiveSettings",
     "Keys",
     "LocalSettings",
@@ -123,6 +125,7 @@ class Settings(BaseSettings):
     split: SplitSettings = SplitSettings()
     chat: ChatSettings = ChatSettings()
     data_check: DataCheckSettings = DataCheckSettings()
+    eval: EvalSettings = EvalSettings()
 
     @classmethod
     def settings_customise_sources(

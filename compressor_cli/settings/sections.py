@@ -177,3 +177,24 @@ class DataCheckSettings(Section):
     model: str | None = None
     max_seq_length: int = Field(2048, ge=2)
     mask: Literal["last", "all"] = "last"
+
+
+class EvalSettings(Section):
+    """What a model is asked with and held to. A text is given as many tokens to answer as it has, or `max_tokens`.
+
+    `tokenizer` counts all tokens of the figures. A row passes where its fidelity, and its equivalence where `judge` is
+    named, reach `threshold`. `embeddings` are those of `validation`; `none` compares by characters. `seed` is for
+    sampling and for the intervals.
+    """
+
+    backend: Literal["local", "tinker", "torch", "openai", "embedded"] | None = None
+    model: str | None = None
+    tokenizer: str = "o200k_base"
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    batch_size: int = Field(8, ge=1)
+    seed: int = Field(0, ge=0)
+    judge: tuple[str, ...] = ()
+    threshold: float = Field(0.8, ge=0, le=1)
+    embeddings: str | None = None

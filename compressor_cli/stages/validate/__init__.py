@@ -18,11 +18,11 @@ from compressor_cli.core.jsonl import Journal, dump_row, read_rows
 from compressor_cli.core.similarity import CHARACTERS, Similarity, metric
 from compressor_cli.core.stopping import Stop, drive
 from compressor_cli.core.tallies import count_reasons
+from compressor_cli.engines.court import TRIES, Case, Court, Pair
 from compressor_cli.errors import ChatError, DetachedError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.settings import ValidationSettings
-from compressor_cli.stages.validate.pairs import Pair, Pairs, read_gold, read_pairs
+from compressor_cli.stages.validate.pairs import Pairs, read_gold, read_pairs
 from compressor_cli.stages.validate.reliability import Reliability, reliability
-from compressor_cli.stages.validate.verdicts import TRIES, Case, Court
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 ACCEPTED, REJECTED = "accepted.jsonl", "rejected.jsonl"

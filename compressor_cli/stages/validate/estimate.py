@@ -27,11 +27,11 @@ from compressor_cli.core.estimates import Range
 from compressor_cli.core.jsonl import read_rows
 from compressor_cli.core.prices import NANO, Price, load_prices
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.court import Pair, free_check
 from compressor_cli.records import ChatReply, ChatRequest, Usage
 from compressor_cli.settings import ChatSettings, SpendSettings, ValidationSettings
 from compressor_cli.stages.validate import check_tasks
-from compressor_cli.stages.validate.pairs import Pair, read_pairs
-from compressor_cli.stages.validate.verdicts import free_check
+from compressor_cli.stages.validate.pairs import read_pairs
 
 _TOKENIZER_SPREAD = 1.35  # how far other tokenizers are above o200k_base, which counts here
 # Tokens of an answer; of code, by those of the original. What a model thinks first is not among them: none can tell.

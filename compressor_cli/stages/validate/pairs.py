@@ -9,21 +9,8 @@ from typing import Any
 
 from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.jsonl import content_key, read_rows
+from compressor_cli.engines.court import Pair
 from compressor_cli.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """`key` hashes what is judged. `teachers` are the model that was asked, and the one that answered."""
-
-    key: str
-    id: str
-    domain: str
-    language: str | None
-    original: str
-    compressed: str
-    teachers: tuple[str, ...]
-    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

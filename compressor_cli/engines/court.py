@@ -33,12 +33,25 @@ from compressor_cli.engines.code_shape import shape
 from compressor_cli.errors import ChatError, QuotaError
 from compressor_cli.records import ChatReply, ChatRequest
 from compressor_cli.settings import ValidationSettings
-from compressor_cli.stages.validate.pairs import Pair
 
 JUDGE = "judge"
 _LOCAL = ("fidelity", "similarity")  # the scores of a pair that no model is asked about
 TRIES = 2  # for an answer of the form that was asked for
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`key` hashes what is judged. `teachers` are the model that was asked, and the one that answered."""
+
+    key: str
+    id: str
+    domain: str
+    language: str | None
+    original: str
+    compressed: str
+    teachers: tuple[str, ...]
+    row: Mapping[str, Any]
 
 
 @dataclass
@@ -91,7 +104,7 @@ class Court:
         models: dict[str, Any] = {}
         minimum: float | None = None
         if not reasons and self.chats:
-            models = await self._ask_all(case)
+            models = await self.ask_models(case)
             minimum = min((one["score"] for one in models.values() if one["score"] is not None), default=None)
         elif not reasons:
             free["similarity"] = round(await asyncio.to_thread(self.similarity.held, pair.original, pair.compressed), 4)
@@ -118,8 +131,8 @@ class Court:
         low = [f"{name} {score}" for name, score in scores.items() if score is not None and score < threshold]
         return [{"reason": "score", "detail": f"{', '.join(low)}; at least {threshold}"}] if low else []
 
-    async def _ask_all(self, case: Case) -> dict[str, Any]:
-        """The first model writes the questions; all answer them."""
+    async def ask_models(self, case: Case) -> dict[str, Any]:
+        """By model; the first one writes the questions, all answer them."""
         pair = case.pair
         tasks = tasks_of(pair.domain, self.settings.tasks)
         questions: tuple[str, ...] = ()

@@ -1,0 +1,228 @@
+"""What `scc eval` does once its flags are read."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor_cli.cli.common import print_json, say
+from compressor_cli.cli.evaluation_output import print_speed, print_summary
+from compressor_cli.cli.spending import OnEvent, finish, opened_chats, tell_spent
+from compressor_cli.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from compressor_cli.chat import Chat
+    from compressor_cli.core.adapters import Adapter
+    from compressor_cli.core.evaluation_rows import Asking, EvalRow
+    from compressor_cli.core.generation import Generator, ModelSource
+    from compressor_cli.core.spend import Ledger
+    from compressor_cli.settings import Settings
+
+_TRAINED_BY = {"extractive": "embedded"}  # a run of this backend is a model of that one
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags that are no settings. `only_models` are those given that mean nothing to the embedded engine."""
+
+    output: Path | None
+    adapter: Path | None
+    data: Path | None
+    hf_dataset: str | None
+    limit: int | None
+    resume: bool
+    retry_errors: bool
+    fail_under: str | None
+    benchmark: bool
+    as_json: bool
+    only_models: set[str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is evaluated. `asking` is None where the rows say how."""
+
+    backend: str
+    source: ModelSource
+    adapter: Adapter | None
+    asking: Asking | None
+
+    @property
+    def name(self) -> str | None:
+        return self.source.model or (self.adapter.card or {}).get("model") if self.adapter else self.source.model
+
+    def identified(self) -> dict[str, Any]:
+        """What tells it from other models, and how it is asked."""
+        from compressor_cli.core.models import model_identity
+
+        folder = Path(self.source.model) if self.source.model else None
+        asked = {"system": self.asking.system, "prefix": self.asking.prefix} if self.asking else None
+        return {
+            "backend": self.backend,
+            "model": self.name,
+            "adapter": str(self.source.adapter) if self.source.adapter else None,
+            **(model_identity(folder) if folder and folder.is_dir() else {}),
+            **({"adapter_sha256": self.adapter.identity()} if self.adapter else {}),
+            "prompt": asked,
+        }
+
+
+def run(settings: Settings, request: Request) -> None:
+    from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.core.evaluation import read_gates
+
+    gates = read_gates(request.fail_under)
+    if any(gate.measure == "equivalence" for gate in gates) and not settings.eval.judge:
+        raise UsageError("--fail-under equivalence needs a --judge")
+    model = model_of(settings, request)
+    if request.benchmark:
+        _benchmark(settings, request, model)
+        return
+    if request.output is None:
+        raise UsageError("--output is needed", hint="for example --output eval/first.jsonl")
+    from compressor_cli.core.tokens import token_counter
+    from compressor_cli.stages.evaluate import check_target, evaluate
+
+    check_target(request.output)
+    token_counter(settings.eval.tokenizer)  # what is wrong for every row is refused before the first
+    with rows_progress("evaluating") as on_event:
+        rows = _rows(settings, request, model, on_event)
+        with _chats(settings, model, request.output, on_event) as (judges, ledger):
+            summary = evaluate(
+                settings.eval,
+                rows,
+                request.output,
+                opener(settings, model, ledger, on_event),
+                model.identified(),
+                judges=judges,
+                validation=settings.validation,
+                at_once=settings.chat.concurrency,
+                resume=request.resume,
+                retry_errors=request.retry_errors,
+                on_event=on_event,
+            )
+            if ledger is not None:
+                tell_spent(ledger)
+    if request.as_json:
+        print_json(summary.as_dict())
+    else:
+        print_summary(summary)
+    if summary.stopped is None:
+        overall = summary.groups["overall"]
+        if missed := [gate.told(overall) for gate in gates if not gate.holds(overall)]:
+            raise GateError(f"--fail-under: {'; '.join(missed)}")
+    finish(summary.stopped, summary.unfinished)
+
+
+def model_of(settings: Settings, request: Request) -> Model:
+    """Raises UsageError where nothing says which model on which backend."""
+    from compressor_cli.core.adapters import find_adapter
+    from compressor_cli.core.generation import ModelSource
+    from compressor_cli.settings import load_keys
+
+    adapter = find_adapter(request.adapter) if request.adapter else None
+    trained = adapter.backend if adapter else None
+    backend = settings.eval.backend or (trained and _TRAINED_BY.get(trained, trained))
+    if backend is None:
+        raise UsageError(
+            "--backend is needed",
+            hint="local, tinker, torch, openai or embedded; a run that --adapter names knows its own",
+        )
+    if backend == "embedded":
+        if settings.eval.judge:
+            request.only_models.discard("--base-url")
+        if request.only_models:
+            raise UsageError(
+                f"{' and '.join(sorted(request.only_models))} says nothing to the embedded engine",
+                hint="--adapter names a run of scc train --backend extractive",
+            )
+    elif settings.eval.model is None and (adapter is None or adapter.card is None):
+        raise UsageError(f"--model is needed with --backend {backend}")
+    key = load_keys().huggingface
+    url = settings.chat.base_url or (settings.cloud.base_url if backend == "tinker" else None)
+    source = ModelSource(
+        model=None if backend == "embedded" else settings.eval.model,
+        adapter=adapter.path if adapter else None,
+        batch_size=settings.eval.batch_size,
+        base_url=url,
+        token=key.get_secret_value() if key else None,
+    )
+    return Model(backend, source, adapter, adapter.asking if adapter and backend != "embedded" else None)
+
+
+def opener(settings: Settings, model: Model, ledger: Ledger | None, on_event: OnEvent) -> Callable[[], Generator]:
+    """A server of a provider costs money, and is metered."""
+    from compressor_cli.engines.generators import open_generator
+
+    if ledger is None or model.backend != "openai":
+        return lambda: open_generator(model.backend, model.source)
+    from compressor_cli.chat.metered import Metered
+    from compressor_cli.core.prices import load_prices
+
+    prices, free = load_prices(settings.spend.prices), settings.spend.allow_unpriced
+
+    def meter(chat: Chat) -> Chat:
+        return Metered(chat, ledger, prices, command="eval", allow_unpriced=free)
+
+    def note(message: str) -> None:
+        on_event({"message": message})
+
+    return lambda: open_generator(model.backend, model.source, settings=settings.chat, note=note, meter=meter)
+
+
+def _rows(settings: Settings, request: Request, model: Model, on_event: OnEvent) -> list[EvalRow]:
+    from compressor_cli.cli.datasource import find_data
+    from compressor_cli.core.evaluation_rows import read_eval_rows, split_file
+
+    def tell(message: str) -> None:
+        on_event({"message": message})
+
+    data = find_data(request.data, request.hf_dataset, settings, tell, doing="evaluating", split="test")
+    return read_eval_rows(split_file(data), model.asking, bare=model.backend == "embedded", limit=request.limit)
+
+
+@contextmanager
+def _chats(
+    settings: Settings, model: Model, output: Path, on_event: OnEvent
+) -> Iterator[tuple[Mapping[str, Chat], Ledger | None]]:
+    """The judges, and the ledger where anything can cost money."""
+    for name in settings.eval.judge:
+        if name.partition(":")[0] == "embedded":
+            raise UsageError("embedded compresses, and judges nothing", hint="--judge anthropic:... or openai:...")
+    if model.backend != "openai" and not settings.eval.judge:
+        yield {}, None
+        return
+    with opened_chats(settings.eval.judge, settings, output, command="eval", on_event=on_event) as opened:
+        chats, ledger, _ = opened
+        yield chats, ledger
+
+
+def _benchmark(settings: Settings, request: Request, model: Model) -> None:
+    from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.core.figures import machine
+    from compressor_cli.stages.evaluate.speed import benchmark, write_chart
+
+    output = request.output
+    if output is not None and output.suffix not in (".html", ".png"):
+        raise UsageError(f"--output {output}: with --benchmark it is a chart", hint="--output speed.html or speed.png")
+    if request.resume or request.retry_errors or settings.eval.judge or request.fail_under:
+        raise UsageError("--benchmark measures times only: leave out --resume, --retry-errors, --judge, --fail-under")
+    with ExitStack() as stack:
+        on_event = stack.enter_context(rows_progress("measuring"))
+        rows = _rows(settings, request, model, on_event)
+        _, ledger = stack.enter_context(_chats(settings, model, output or Path("speed.html"), on_event))
+        generator = opener(settings, model, ledger, on_event)()
+        stack.callback(generator.close)
+        report = benchmark(settings.eval, rows, generator, machine=machine(), on_event=on_event)
+    if output is not None:
+        write_chart(report, output)
+        say(f"{output}: the chart")
+    if request.as_json:
+        print_json({**report.as_dict(), "command": shlex.join(["scc", *sys.argv[1:]])})
+    else:
+        print_speed(report)
