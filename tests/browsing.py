@@ -26,11 +26,11 @@ def use(page: Path, script: str, *, width: int = DESKTOP) -> Any:
     watch = "<script>onerror = (what) => { parent.document.body.dataset.error = what; };</script>"
     told = f"parent.document.body.dataset.result = JSON.stringify((() => {{ {script} }})());"
     text = text.replace("<style>", f"{watch}<style>", 1).replace("</body>", f"<script>{told}</script></body>")
-    outer = page.with_name(f"{page.stem}.frame.html")
+    outer = page.resolve().with_name(f"{page.stem}.frame.html")
     frame = f'<iframe width="{width}" height="900" style="border:0" srcdoc="{html.escape(text)}"></iframe>'
     outer.write_text(f"<!doctype html><meta charset=utf-8><body>{frame}</body>", encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,1000"]
-    options += [f"--user-data-dir={page.parent / 'browser'}", "--virtual-time-budget=5000", "--dump-dom"]
+    options += [f"--user-data-dir={outer.parent / 'browser'}", "--virtual-time-budget=5000", "--dump-dom"]
     command = [CHROMIUM, *options, outer.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     body = re.search(r"<body[^>]*>", done.stdout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ def run(settings: Settings, request: Request) -> None:
     gates = read_gates(request.fail_under)
     if any(gate.measure == "equivalence" for gate in gates) and not settings.eval.judge:
         raise UsageError("--fail-under equivalence needs a --judge")
-    model = model_of(settings, request)
+    model = _model(settings, request)
     if request.benchmark:
         _benchmark(settings, request, model)
         return
@@ -92,12 +92,15 @@ def run(settings: Settings, request: Request) -> None:
     token_counter(settings.eval.tokenizer)  # what is wrong for every row is refused before the first
     with rows_progress("evaluating") as on_event:
         rows = _rows(settings, request, model, on_event)
-        with _chats(settings, model, request.output, on_event) as (judges, ledger):
+        with chats(settings.eval.judge, settings, request.output, "eval", on_event, paid=model.backend == "openai") as (
+            judges,
+            ledger,
+        ):
             summary = evaluate(
                 settings.eval,
                 rows,
                 request.output,
-                opener(settings, model, ledger, on_event),
+                opener(settings, model, ledger, "eval", on_event),
                 model.identified(),
                 judges=judges,
                 validation=settings.validation,
@@ -119,43 +122,49 @@ def run(settings: Settings, request: Request) -> None:
     finish(summary.stopped, summary.unfinished)
 
 
-def model_of(settings: Settings, request: Request) -> Model:
+def model_of(settings: Settings, *, backend: str | None, model: str | None, adapter: Path | None) -> Model:
     """Raises UsageError where nothing says which model on which backend."""
     from compressor_cli.core.adapters import find_adapter
     from compressor_cli.core.generation import ModelSource
     from compressor_cli.settings import load_keys
 
-    adapter = find_adapter(request.adapter) if request.adapter else None
-    trained = adapter.backend if adapter else None
-    backend = settings.eval.backend or (trained and _TRAINED_BY.get(trained, trained))
+    found = find_adapter(adapter) if adapter else None
+    trained = found.backend if found else None
+    backend = backend or (trained and _TRAINED_BY.get(trained, trained))
     if backend is None:
         raise UsageError(
             "--backend is needed",
             hint="local, tinker, torch, openai or embedded; a run that --adapter names knows its own",
         )
-    if backend == "embedded":
-        if settings.eval.judge:
-            request.only_models.discard("--base-url")
-        if request.only_models:
-            raise UsageError(
-                f"{' and '.join(sorted(request.only_models))} says nothing to the embedded engine",
-                hint="--adapter names a run of scc train --backend extractive",
-            )
-    elif settings.eval.model is None and (adapter is None or adapter.card is None):
+    if backend != "embedded" and model is None and (found is None or found.card is None):
         raise UsageError(f"--model is needed with --backend {backend}")
     key = load_keys().huggingface
-    url = settings.chat.base_url or (settings.cloud.base_url if backend == "tinker" else None)
     source = ModelSource(
-        model=None if backend == "embedded" else settings.eval.model,
-        adapter=adapter.path if adapter else None,
+        model=model,
+        adapter=found.path if found else None,
         batch_size=settings.eval.batch_size,
-        base_url=url,
+        base_url=settings.chat.base_url or (settings.cloud.base_url if backend == "tinker" else None),
         token=key.get_secret_value() if key else None,
     )
-    return Model(backend, source, adapter, adapter.asking if adapter and backend != "embedded" else None)
+    return Model(backend, source, found, found.asking if found and backend != "embedded" else None)
 
 
-def opener(settings: Settings, model: Model, ledger: Ledger | None, on_event: OnEvent) -> Callable[[], Generator]:
+def _model(settings: Settings, request: Request) -> Model:
+    asked = settings.eval
+    found = model_of(settings, backend=asked.backend, model=asked.model, adapter=request.adapter)
+    if found.backend == "embedded":
+        idle = request.only_models - ({"--base-url"} if asked.judge else set())
+        if idle:
+            raise UsageError(
+                f"{' and '.join(sorted(idle))} says nothing to the embedded engine",
+                hint="--adapter names a run of scc train --backend extractive",
+            )
+    return found
+
+
+def opener(
+    settings: Settings, model: Model, ledger: Ledger | None, command: str, on_event: OnEvent
+) -> Callable[[], Generator]:
     """A server of a provider costs money, and is metered."""
     from compressor_cli.engines.generators import open_generator
 
@@ -167,7 +176,7 @@ def opener(settings: Settings, model: Model, ledger: Ledger | None, on_event: On
     prices, free = load_prices(settings.spend.prices), settings.spend.allow_unpriced
 
     def meter(chat: Chat) -> Chat:
-        return Metered(chat, ledger, prices, command="eval", allow_unpriced=free)
+        return Metered(chat, ledger, prices, command=command, allow_unpriced=free)
 
     def note(message: str) -> None:
         on_event({"message": message})
@@ -187,19 +196,19 @@ def _rows(settings: Settings, request: Request, model: Model, on_event: OnEvent)
 
 
 @contextmanager
-def _chats(
-    settings: Settings, model: Model, output: Path, on_event: OnEvent
+def chats(
+    judges: Sequence[str], settings: Settings, output: Path, command: str, on_event: OnEvent, *, paid: bool
 ) -> Iterator[tuple[Mapping[str, Chat], Ledger | None]]:
     """The judges, and the ledger where anything can cost money."""
-    for name in settings.eval.judge:
+    for name in judges:
         if name.partition(":")[0] == "embedded":
             raise UsageError("embedded compresses, and judges nothing", hint="--judge anthropic:... or openai:...")
-    if model.backend != "openai" and not settings.eval.judge:
+    if not paid and not judges:
         yield {}, None
         return
-    with opened_chats(settings.eval.judge, settings, output, command="eval", on_event=on_event) as opened:
-        chats, ledger, _ = opened
-        yield chats, ledger
+    with opened_chats(judges, settings, output, command=command, on_event=on_event) as opened:
+        found, ledger, _ = opened
+        yield found, ledger
 
 
 def _benchmark(settings: Settings, request: Request, model: Model) -> None:
@@ -215,8 +224,9 @@ def _benchmark(settings: Settings, request: Request, model: Model) -> None:
     with ExitStack() as stack:
         on_event = stack.enter_context(rows_progress("measuring"))
         rows = _rows(settings, request, model, on_event)
-        _, ledger = stack.enter_context(_chats(settings, model, output or Path("speed.html"), on_event))
-        generator = opener(settings, model, ledger, on_event)()
+        place, paid = output or Path("speed.html"), model.backend == "openai"
+        _, ledger = stack.enter_context(chats((), settings, place, "eval", on_event, paid=paid))
+        generator = opener(settings, model, ledger, "eval", on_event)()
         stack.callback(generator.close)
         report = benchmark(settings.eval, rows, generator, machine=machine(), on_event=on_event)
     if output is not None:

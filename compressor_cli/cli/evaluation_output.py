@@ -65,7 +65,7 @@ def _cell(figure: Figure) -> str:
 def _sample(row: Row) -> str:
     from compressor_cli.core.evaluation import shown
 
-    text = " ".join(row["output"].split())
+    text = " ".join(row["output"].split()).encode("utf-8", "backslashreplace").decode()
     begins = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     return f"  {row['id']}  ratio {shown(row['ratio'])}, fidelity {shown(row['fidelity'])}: {begins}"
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from compressor_cli.cli import (
     bench,
     check,
+    compare,
     compress,
     costs,
     data,
@@ -109,6 +110,7 @@ app.command("validate")(validate.validate)
 app.command("costs")(costs.costs)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor.doctor)
 

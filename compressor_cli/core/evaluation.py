@@ -136,6 +136,7 @@ def _speed(row: Row) -> Part | None:
 
 
 def _truncation(part: Callable[[Row], Part | None], row: Row) -> Part | None:
+    """Of the same measure."""
     return part({**row, **row["truncation"]})
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from compressor_cli.backends import BACKENDS
 from compressor_cli.core.generation import Generated, Generator, ModelSource, Prompt, Sampling
+from compressor_cli.core.stopping import Stop
 from compressor_cli.engines.compress import compress
-from compressor_cli.errors import MissingExtraError, SccError
+from compressor_cli.errors import MissingExtraError, QuotaError, SccError, SpendCapError
 from compressor_cli.records import Receipt
 
 EMBEDDED = "embedded"
@@ -27,6 +28,28 @@ def open_generator(backend: str, source: ModelSource, **options: Any) -> Generat
         raise MissingExtraError(missing[0], BACKENDS[backend].extra)
     opened: Callable[..., Generator] = importlib.import_module(BACKENDS[backend].module).open_generator
     return opened(source, **options)
+
+
+def answers(
+    generator: Generator, prompts: Sequence[Prompt], sampling: Sampling, stop: Stop
+) -> Iterator[tuple[int, Generated, float]]:
+    """The place of each prompt and its answer, with the seconds that were waited for it. Ends where `stop` asks, and
+    asks itself where nothing more can be paid for."""
+    found = generator.generate(prompts, sampling)
+    try:
+        while not stop.asked:
+            began = time.perf_counter()
+            try:
+                place, answer = next(found)
+            except StopIteration:
+                return
+            except (QuotaError, SpendCapError) as exc:
+                stop.ask(exc)
+                return
+            yield place, answer, time.perf_counter() - began
+    finally:
+        if close := getattr(found, "close", None):
+            close()
 
 
 class EmbeddedGenerator:

@@ -17,10 +17,10 @@ function element(name, text, kind) {
 }
 
 function found() {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = search.value.toLowerCase().trim();
   const wanted = data.rows.filter(row =>
     (!group.value || row.group === group.value || row.tags.includes(group.value)) &&
-    words.every(word => row.search.includes(word)));
+    row.search.includes(words));
   if (order !== null) {
     const rank = row => row.cells[order][0];
     wanted.sort((a, b) => {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,18 @@ from compressor_cli.chat import Chat
 from compressor_cli.core.decoding import compute_generation_budget
 from compressor_cli.core.evaluation import Figure, by_domain, plain, samples
 from compressor_cli.core.evaluation_rows import EvalRow
-from compressor_cli.core.files import write_atomic, write_json
+from compressor_cli.core.files import write_atomic
 from compressor_cli.core.generation import Generated, Generator, Prompt, Sampling
 from compressor_cli.core.jsonl import Journal, Row, read_rows
 from compressor_cli.core.report import eval_report
 from compressor_cli.core.similarity import CHARACTERS, Similarity
 from compressor_cli.core.stopping import Stop, stop_on_signals
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.generators import answers
+from compressor_cli.engines.measuring import Scorer, identity
 from compressor_cli.errors import ChatError, QuotaError, SccError, SpendCapError, UsageError
 from compressor_cli.settings import EvalSettings, ValidationSettings
 from compressor_cli.stages.evaluate.judging import Panel, Verdict
-from compressor_cli.stages.evaluate.scoring import Scorer, identity
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 SUMMARY, REPORT = "summary.json", "report.html"
@@ -113,7 +114,10 @@ def evaluate(
         raise run.stop.reason
     found = _found(run, rows)
     summary = _summary(run, rows, found, made_by, counter.exact)
-    write_json(summary.folder / SUMMARY, summary.as_dict())
+    told = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
+    write_atomic(
+        summary.folder / SUMMARY, f"{told}\n".encode("utf-8", "backslashreplace")
+    )  # as JSON escapes surrogates
     write_atomic(summary.folder / REPORT, eval_report(summary.as_dict(), found))
     return summary
 
@@ -165,38 +169,24 @@ class _Run:
         generator = opened()
         prompts = [Prompt(row.messages, self._budget(row)) for row in rows]
         sampling = Sampling(self.settings.temperature, self.settings.top_p, self.settings.seed)
-        answers = generator.generate(prompts, sampling)
         try:
             with stop_on_signals() as self.stop:
-                for place, answer, seconds in self._answers(answers):
-                    row = rows[place]
-                    if answer.error is not None:
-                        self._append({**identity(row), "error": answer.error})
-                        continue
-                    found = self.scorer.measured(row, answer, seconds)
-                    if panel is None:
-                        self._append(found)
-                    else:
-                        self._judged.append((found, panel.ask(found, row.language)))
-                        self._settle(at_once)
+                for place, answer, seconds in answers(generator, prompts, sampling, self.stop):
+                    self._take(rows[place], answer, seconds, panel, at_once)
                 self._settle(0)
         finally:
-            if close := getattr(answers, "close", None):
-                close()
             generator.close()
 
-    def _answers(self, answers: Iterator[tuple[int, Generated]]) -> Iterator[tuple[int, Generated, float]]:
-        """With the seconds that were waited for each."""
-        while not self.stop.asked:
-            began = time.perf_counter()
-            try:
-                place, answer = next(answers)
-            except StopIteration:
-                return
-            except (QuotaError, SpendCapError) as exc:
-                self.stop.ask(exc)
-                return
-            yield place, answer, time.perf_counter() - began
+    def _take(self, row: EvalRow, answer: Generated, seconds: float, panel: Panel | None, at_once: int) -> None:
+        if answer.error is not None:
+            self._append({**identity(row), "error": answer.error})
+            return
+        found = self.scorer.measured(row, answer, seconds)
+        if panel is None:
+            self._append(found)
+        else:
+            self._judged.append((found, panel.ask(found, row.language)))
+            self._settle(at_once)
 
     def _budget(self, row: EvalRow) -> int:
         return compute_generation_budget(self.scorer.counter.count(row.input), most=self.settings.max_tokens)

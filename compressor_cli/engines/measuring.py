@@ -24,9 +24,12 @@ def cleaned(text: str, row: EvalRow) -> str:
 
 
 class Scorer:
-    """Nothing is repaired but what stands around an answer: a fact that is lost stays lost."""
+    """Nothing is repaired but what stands around an answer: a fact that is lost stays lost.
 
-    def __init__(self, counter: TokenCounter, similarity: Similarity) -> None:
+    Without `similarity`, nothing is compared with a reference.
+    """
+
+    def __init__(self, counter: TokenCounter, similarity: Similarity | None) -> None:
         self.counter, self.similarity = counter, similarity
         self._truncate = truncation(counter.count)
 
@@ -41,7 +44,7 @@ class Scorer:
             "raw": answer.text,
             "tokenizer": self.counter.name,
             "tokens_in": tokens_in,
-            "tokens_reference": count(row.reference),
+            "tokens_reference": count(row.reference) if row.reference else None,
             "tokens_out": tokens_out,
             "tokens_raw": count(answer.text),
             "model_tokens_in": answer.tokens_in,
@@ -51,7 +54,7 @@ class Scorer:
             "facts": len(report.facts),
             "lost": [asdict(fact) for fact in report.facts if fact.status != "kept"],
             "similarity": self._likeness(row, output),
-            "metric": self.similarity.name,
+            "metric": self.similarity.name if self.similarity else None,
             "truncation": {
                 "tokens": count(cut),
                 "fidelity": self._facts(row, cut).fidelity,
@@ -67,7 +70,9 @@ class Scorer:
     def _facts(self, row: EvalRow, text: str) -> FactReport:
         return check_facts(row.input, text, kinds=CODE_KINDS if row.domain == "code" else KINDS)
 
-    def _likeness(self, row: EvalRow, text: str) -> float:
+    def _likeness(self, row: EvalRow, text: str) -> float | None:
+        if self.similarity is None:
+            return None
         if row.domain == "code":
             return self.similarity.code(text, row.reference, lambda code: shape(code, row.language))
         return self.similarity.prose(text, row.reference)
