@@ -115,9 +115,8 @@ def evaluate(
     found = _found(run, rows)
     summary = _summary(run, rows, found, made_by, counter.exact)
     told = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
-    write_atomic(
-        summary.folder / SUMMARY, f"{told}\n".encode("utf-8", "backslashreplace")
-    )  # as JSON escapes surrogates
+    # Lone surrogates get the escapes that JSON has for them.
+    write_atomic(summary.folder / SUMMARY, f"{told}\n".encode("utf-8", "backslashreplace"))
     write_atomic(summary.folder / REPORT, eval_report(summary.as_dict(), found))
     return summary
 
