@@ -17,7 +17,8 @@ LENGTHS = ("epochs", "steps", "iterations")
 # Settings that only some stages have a use for.
 STAGE_KEYS: dict[str, tuple[Stage, ...]] = {
     "from_config": ("pretrain",),
-    "packing": ("pretrain", "sft"),
+    "packing": ("pretrain", "sft", "distill"),
+    "dropout": ("pretrain", "sft", "distill"),
     "beta": ("dpo",),
     "teacher": ("distill",),
     "distill_loss": ("distill",),
@@ -120,7 +121,12 @@ class CloudSettings(TrainSection):
 
 
 class TorchSettings(TrainSection):
-    """TRL and PEFT. `mask: none` is implied by the stage `pretrain`, whose rows are texts.
+    """TRL and PEFT. `mask: none` is implied by the stage `pretrain`, whose rows are texts; it trains all weights
+    unless `fine_tune_type: lora` is given. `rank`, `alpha`, `dropout` and `target_modules` are those of LoRA.
+
+    `batch_size` is that of all processes together. bfloat16 is what is computed in, and how a model under an adapter is
+    held; what is trained is held in float32. With `packing`, short rows share sequences of `max_seq_length`, and
+    `batch_size` counts these. `legacy_pth` writes the whole model as a plain state dict at each save.
 
     `from_config` is a config.json: pretraining starts from random weights of that shape, with the tokenizer of
     `model`. `beta` belongs to dpo; `teacher`, `distill_loss` and `temperature` to distill, where `traces` trains on the
@@ -146,8 +152,19 @@ class TorchSettings(TrainSection):
     temperature: float = Field(1.0, gt=0)
     legacy_pth: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("stage") == "pretrain":
+            return {"fine_tune_type": "full", **values}
+        return values
+
     @model_validator(mode="after")
     def _complete(self) -> TorchSettings:
+        if self.from_config and self.fine_tune_type == "lora":
+            raise ValueError("from_config starts from random weights: all are trained, and fine_tune_type is full")
+        if self.temperature != 1.0 and self.distill_loss != "logits":
+            raise ValueError("temperature softens logits: set distill_loss to logits")
         if self.stage == "distill" and self.distill_loss == "logits" and self.teacher is None:
             raise ValueError("distill_loss: logits needs a teacher")
         if self.stage == "distill" and self.distill_loss == "traces" and self.teacher is not None:

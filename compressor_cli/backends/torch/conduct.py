@@ -1,0 +1,119 @@
+"""A run from its opening to its result, in one process or several. Imports torch."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import constants
+
+from compressor_cli.backends.torch.loop import STAGED, Seat
+from compressor_cli.backends.torch.models import Origin, find_origin
+from compressor_cli.backends.torch.opening import open_trainer
+from compressor_cli.backends.torch.packing import packed
+from compressor_cli.backends.torch.saving import require_whole, save_result
+from compressor_cli.backends.torch.world import World, attempt, join_world, leave_world, patient
+from compressor_cli.core.runs import Run
+from compressor_cli.core.stopping import Stop, stop_on_signals
+from compressor_cli.core.training import Launch, RunReport, TrainJob, conduct_run
+from compressor_cli.errors import SccError, UsageError
+from compressor_cli.settings import TorchSettings
+
+
+def conduct(job: TrainJob, launch: Launch, packages: tuple[str, ...]) -> RunReport:
+    _quieten()
+    settings = job.settings
+    assert isinstance(settings, TorchSettings)
+    world = join_world(settings.device)
+    # With another number of processes sums are made in another order: that is another run.
+    job = replace(packed(job), identity={**job.identity, "processes": world.size})
+    try:
+        if not world.leads:
+            return _follow(job, settings, world, launch)
+        with world.telling():
+            refuse_uneven(settings, world)
+            lead = partial(_lead, settings=settings, world=world, origin=find_origin(job))
+            return conduct_run(job, launch, lead, packages)
+    finally:
+        leave_world(world)
+
+
+def refuse_uneven(settings: TorchSettings, world: World) -> None:
+    if settings.batch_size % world.size:
+        even = world.size * -(-settings.batch_size // world.size)
+        raise UsageError(
+            f"batch_size {settings.batch_size} cannot be shared evenly by {world.size} processes",
+            hint=f"it is that of all processes together: set it to {even}",
+        )
+
+
+def _lead(job: TrainJob, run: Run, stop: Stop, *, settings: TorchSettings, world: World, origin: Origin) -> None:
+    if run.resumed:
+        require_whole(run.resumed, world.size)
+    resume = run.resumed.path if run.resumed else None
+    shutil.rmtree(run.folder / STAGED, ignore_errors=True)  # what a killed save left
+    if world.size == 1 and world.device.type == "cuda" and torch.cuda.device_count() > 1:
+        run.tell("one process uses one of the GPUs here; torchrun starts one for each")
+    world.share(resume)
+    world.begun = True
+    try:
+        _train(Seat(job, settings, world, run.folder, origin, resume, run, stop))
+    finally:
+        shutil.rmtree(run.folder / STAGED, ignore_errors=True)
+
+
+def _follow(job: TrainJob, settings: TorchSettings, world: World, launch: Launch) -> RunReport:
+    told: Path | int | None = world.share(None)
+    if isinstance(told, int):  # the leading process ended before it began
+        if told:
+            raise SystemExit(told)
+    else:
+        with stop_on_signals() as stop:
+            _train(Seat(job, settings, world, launch.folder, find_origin(job), told, None, stop))
+    return RunReport(launch.folder, launch.folder / "adapter", job.pace.steps, {})
+
+
+def _train(seat: Seat) -> None:
+    with patient(seat.world, seat.stop), _clear_errors(seat), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of what one library does to another
+        if seat.resume and not seat.resume.is_dir():
+            raise UsageError(f"{seat.resume} is not here: all machines of a run need its folder on a disk they share")
+        opened: list[Any] = []
+        seat.world.agree(attempt(lambda: opened.append(open_trainer(seat))))
+        (trainer,) = opened
+        trainer.train(resume_from_checkpoint=str(seat.resume) if seat.resume else None)
+        seat.world.together(partial(save_result, seat.folder, trainer, seat.origin.name))
+
+
+@contextmanager
+def _clear_errors(seat: Seat) -> Iterator[None]:
+    try:
+        yield
+    except pickle.UnpicklingError:
+        raise UsageError(f"{seat.resume} holds more than numbers and is not read: that could run code") from None
+    except RuntimeError as exc:
+        if not any(words in str(exc) for words in ("out of memory", "can't allocate memory")):
+            raise
+        raise SccError(
+            f"the {seat.world.device.type} has too little memory for this run",
+            hint="lower batch_size and raise gradient_accumulation as much, lower max_seq_length, or set "
+            "gradient_checkpointing: true",
+        ) from None
+
+
+def _quieten() -> None:
+    """Nothing of the libraries' own on stderr, and nothing to their makers."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
