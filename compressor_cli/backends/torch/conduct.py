@@ -7,22 +7,22 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from huggingface_hub import constants
 
 from compressor_cli.backends.torch.loop import STAGED, Seat
-from compressor_cli.backends.torch.models import Origin, find_origin
+from compressor_cli.backends.torch.models import find_origin
 from compressor_cli.backends.torch.opening import open_trainer
 from compressor_cli.backends.torch.packing import packed
 from compressor_cli.backends.torch.saving import require_whole, save_result
 from compressor_cli.backends.torch.world import World, attempt, join_world, leave_world, patient
+from compressor_cli.core.runfiles import read_card
 from compressor_cli.core.runs import Run
 from compressor_cli.core.stopping import Stop, stop_on_signals
 from compressor_cli.core.training import Launch, RunReport, TrainJob, conduct_run
@@ -39,11 +39,13 @@ def conduct(job: TrainJob, launch: Launch, packages: tuple[str, ...]) -> RunRepo
     job = replace(packed(job), identity={**job.identity, "processes": world.size})
     try:
         if not world.leads:
-            return _follow(job, settings, world, launch)
+            return _follow(Seat(job, settings, world, launch.folder, find_origin(job)), launch)
         with world.telling():
             refuse_uneven(settings, world)
-            lead = partial(_lead, settings=settings, world=world, origin=find_origin(job))
-            return conduct_run(job, launch, lead, packages)
+            seat = Seat(job, settings, world, launch.folder, find_origin(job))
+            if read_card(launch.folder) is None:
+                _try(seat)
+            return conduct_run(job, launch, partial(_lead, seat), packages)
     finally:
         leave_world(world)
 
@@ -57,48 +59,66 @@ def refuse_uneven(settings: TorchSettings, world: World) -> None:
         )
 
 
-def _lead(job: TrainJob, run: Run, stop: Stop, *, settings: TorchSettings, world: World, origin: Origin) -> None:
+def _try(seat: Seat) -> None:
+    """Opens model and trainer before there is a run: what is refused here leaves none behind."""
+    try:
+        _open(seat)
+    except BaseException:
+        shutil.rmtree(seat.folder / STAGED, ignore_errors=True)  # the Trainer makes it
+        with suppress(OSError):
+            seat.folder.rmdir()
+        raise
+
+
+def _lead(seat: Seat, job: TrainJob, run: Run, stop: Stop) -> None:
+    world, staged = seat.world, run.folder / STAGED
+    seat.run, seat.stop = run, stop
     if run.resumed:
         require_whole(run.resumed, world.size)
-    resume = run.resumed.path if run.resumed else None
-    shutil.rmtree(run.folder / STAGED, ignore_errors=True)  # what a killed save left
+        seat.resume = run.resumed.path
+    shutil.rmtree(staged, ignore_errors=True)  # what a killed save left
     if world.size == 1 and world.device.type == "cuda" and torch.cuda.device_count() > 1:
         run.tell("one process uses one of the GPUs here; torchrun starts one for each")
-    world.share(resume)
+    world.share(seat.resume)
     world.begun = True
     try:
-        _train(Seat(job, settings, world, run.folder, origin, resume, run, stop))
+        _train(seat)
     finally:
-        shutil.rmtree(run.folder / STAGED, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
-def _follow(job: TrainJob, settings: TorchSettings, world: World, launch: Launch) -> RunReport:
-    told: Path | int | None = world.share(None)
+def _follow(seat: Seat, launch: Launch) -> RunReport:
+    told: Path | int | None = seat.world.share(None)
     if isinstance(told, int):  # the leading process ended before it began
         if told:
             raise SystemExit(told)
     else:
-        with stop_on_signals() as stop:
-            _train(Seat(job, settings, world, launch.folder, find_origin(job), told, None, stop))
-    return RunReport(launch.folder, launch.folder / "adapter", job.pace.steps, {})
+        with stop_on_signals() as seat.stop:
+            seat.resume = told
+            _train(seat)
+    return RunReport(launch.folder, launch.folder / "adapter", seat.job.pace.steps, {})
 
 
 def _train(seat: Seat) -> None:
-    with patient(seat.world, seat.stop), _clear_errors(seat), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of what one library does to another
-        if seat.resume and not seat.resume.is_dir():
-            raise UsageError(f"{seat.resume} is not here: all machines of a run need its folder on a disk they share")
-        opened: list[Any] = []
-        seat.world.agree(attempt(lambda: opened.append(open_trainer(seat))))
-        (trainer,) = opened
-        trainer.train(resume_from_checkpoint=str(seat.resume) if seat.resume else None)
-        seat.world.together(partial(save_result, seat.folder, trainer, seat.origin.name))
+    with patient(seat.world, seat.stop), _library_errors(seat):
+        seat.world.agree(attempt(lambda: _open(seat)))
+        seat.trainer.train(resume_from_checkpoint=str(seat.resume) if seat.resume else None)
+        seat.world.together(partial(save_result, seat.folder, seat.trainer, seat.origin.name))
+
+
+def _open(seat: Seat) -> None:
+    if seat.resume and not seat.resume.is_dir():
+        raise UsageError(f"{seat.resume} is not here: all machines of a run need its folder on a disk they share")
+    with _library_errors(seat):
+        seat.trainer = seat.trainer or open_trainer(seat)
 
 
 @contextmanager
-def _clear_errors(seat: Seat) -> Iterator[None]:
+def _library_errors(seat: Seat) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what one library does to another
+            yield
     except pickle.UnpicklingError:
         raise UsageError(f"{seat.resume} holds more than numbers and is not read: that could run code") from None
     except RuntimeError as exc:

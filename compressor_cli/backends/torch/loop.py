@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,23 @@ from compressor_cli.settings import TorchSettings
 STAGED = ".trainer"  # where the Trainer writes, in the run folder
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seat:
-    """What a process has of the run. `resume` is the checkpoint that all go on from."""
+    """What a process has of the run in `folder`. `resume` is the checkpoint that all go on from."""
 
     job: TrainJob
     settings: TorchSettings
     world: World
     folder: Path
     origin: Origin
-    resume: Path | None
-    run: Run | None
-    stop: Stop
+    trainer: Any = None
+    run: Run | None = None
+    stop: Stop = field(default_factory=Stop)
+    resume: Path | None = None
 
 
 class Conductor(TrainerCallback):
-    """Records loss and validation, saves where it is due, and ends where that is asked for. Set `trainer`."""
-
-    trainer: Any
+    """Records loss and validation, saves where it is due, and ends where that is asked for."""
 
     def __init__(self, seat: Seat, rows: Rows) -> None:
         self.seat, self.rows = seat, rows
@@ -60,7 +59,7 @@ class Conductor(TrainerCallback):
         if not math.isfinite(logs["loss"]):  # which is the same in all processes
             seat.world.together(lambda: require_finite(logs["loss"], step))
         last = step == seat.job.pace.steps
-        val_loss = self.trainer.validate() if last or step % seat.job.eval_every == 0 else None
+        val_loss = self.seat.trainer.validate() if last or step % seat.job.eval_every == 0 else None
         failed = attempt(lambda: self._record(step, logs, val_loss, seconds))
         reason = seat.world.agree(failed, seat.stop.reason if isinstance(seat.stop.reason, int) else 0)
         if reason:
@@ -95,4 +94,4 @@ class Conductor(TrainerCallback):
         assert seat.run
         keep(seat.run, seat.job, step, seat.folder / STAGED / f"checkpoint-{step}", seat.origin.name)
         if seat.settings.legacy_pth:
-            save_plain(seat.run, self.trainer.model, seat.settings.stage)
+            save_plain(seat.run, self.seat.trainer.model, seat.settings.stage)

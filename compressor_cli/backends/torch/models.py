@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from compressor_cli.core.models import model_folder, one_line
-from compressor_cli.core.runfiles import ADAPTER
+from compressor_cli.core.runfiles import ADAPTER, read_card
 from compressor_cli.core.training import TrainJob
 from compressor_cli.errors import UsageError
 from compressor_cli.settings import TorchSettings
@@ -34,18 +34,21 @@ def find_origin(job: TrainJob) -> Origin:
     """Raises UsageError where `job.start` has no result, or one that this run cannot go on from."""
     if job.start is None:
         return Origin(job.folder, job.model)
-    result = job.start / ADAPTER
+    result, card = job.start / ADAPTER, read_card(job.start)
+    if card is None or card["state"] != "finished":
+        raise UsageError(f"{job.start} has no result to start from", hint="let that run finish first")
+    if card.get("model") != job.model:
+        raise UsageError(f"{job.start} was trained from {card.get('model')}, and the model here is {job.model}")
     if (result / "config.json").is_file():
         return Origin(result, str(result))
     try:
         base = json.loads((result / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        weights = job.folder if base == job.model else Path(base)
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{job.start} has no result to start from", hint="let that run finish first") from None
-    if base == job.model:
-        return Origin(job.folder, base, result)
-    if isinstance(base, str) and (Path(base) / "config.json").is_file():
-        return Origin(Path(base), base, result)
-    raise UsageError(f"{result} is an adapter of {base}, and the model is {job.model}", hint=f"--model {base}")
+        raise UsageError(f"{result} is damaged, or was not written by scc") from None
+    if not (weights / "config.json").is_file():
+        raise UsageError(f"{result} is an adapter of {base}, and that is not here")
+    return Origin(weights, base, result)
 
 
 def open_model(job: TrainJob, settings: TorchSettings, origin: Origin, precision: torch.dtype) -> tuple[Any, Any]:
@@ -58,9 +61,9 @@ def open_model(job: TrainJob, settings: TorchSettings, origin: Origin, precision
     full = settings.fine_tune_type == "full"
     model = load_model(origin.weights, torch.float32 if full else precision)
     if origin.adapter is None:
-        return model, None if full else _lora(settings)
+        return model, None if full else _lora(settings, model)
     if full:
-        return PeftModel.from_pretrained(model, str(origin.adapter)).merge_and_unload(), None
+        return PeftModel.from_pretrained(model, str(origin.adapter)).merge_and_unload().requires_grad_(True), None
     config = LoraConfig.from_pretrained(str(origin.adapter))
     _refuse_other_adapter(config, settings, origin.adapter)
     config.lora_dropout, config.inference_mode = settings.dropout, False
@@ -111,7 +114,12 @@ def _from_config(path: Path, job: TrainJob) -> Any:
     return model
 
 
-def _lora(settings: TorchSettings) -> LoraConfig:
+def _lora(settings: TorchSettings, model: Any) -> LoraConfig:
+    """Not on the embeddings, in or out: the loss does not go through an adapter there, and no other format has one."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    for name in (name for name, module in model.named_modules() if any(module is end for end in ends)):
+        if any(name == wanted or name.endswith(f".{wanted}") for wanted in settings.target_modules or ()):
+            raise UsageError(f"target_modules: {name} turns tokens into numbers or back, and takes no adapter")
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,

@@ -28,7 +28,6 @@ def open_trainer(seat: Seat) -> Any:
     rows, valid = _rows(job, settings)
     precision = _precision(settings, seat.world.device)
     model, adapter = open_model(job, settings, seat.origin, precision)
-    conductor = Conductor(seat, rows)
     common: dict[str, Any] = {
         "model": model,
         "args": _arguments(seat, precision),
@@ -36,7 +35,7 @@ def open_trainer(seat: Seat) -> Any:
         "eval_dataset": Dataset.from_dict(valid.columns),
         "processing_class": AutoTokenizer.from_pretrained(str(job.folder), trust_remote_code=False),
         "peft_config": adapter,
-        "callbacks": [conductor],
+        "callbacks": [Conductor(seat, rows)],
     }
     try:
         trainer = _trainer(seat, common, precision)
@@ -44,7 +43,6 @@ def open_trainer(seat: Seat) -> Any:
         raise UsageError(f"target_modules: {one_line(exc)}") from None
     trainer.remove_callback(PrinterCallback)
     trainer.follow(settings, seat.world, job.pace, rows, valid)
-    conductor.trainer = trainer
     return trainer
 
 
