@@ -18,6 +18,7 @@ from torch_runs import TEXTS, metrics, told, torch_job, train, weights, write_da
 
 from compressor_cli.backends.torch.conduct import refuse_uneven
 from compressor_cli.core.checkpoints import checkpoint_name, list_checkpoints
+from compressor_cli.core.stopping import stop_on_signals
 from compressor_cli.errors import UsageError
 from compressor_cli.settings import TorchSettings
 
@@ -77,6 +78,7 @@ def until(process: subprocess.Popen[bytes], step: int) -> None:
     raise AssertionError(process.stderr and process.stderr.read())
 
 
+@pytest.mark.slow
 def test_kill_9_loses_only_the_steps_since_the_last_save(model: Path, work: Path, worker: Worker) -> None:
     write_data(work / "data")
     given = {"dropout": 0.1, "steps": 200, "learning_rate": 1e-3, "save_every": 3}
@@ -109,6 +111,18 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
     with pytest.raises(UsageError, match="batch_size 4 cannot be shared evenly by 3 processes") as refused:
         refuse_uneven(TorchSettings(), World(0, 3, torch.device("cpu")))
     assert refused.value.hint and refused.value.hint.endswith("set it to 6")
+
+
+def test_a_second_signal_is_not_impatience_where_torchrun_sends_its_own() -> None:
+    from compressor_cli.backends.torch.world import World, patient
+
+    with stop_on_signals() as stop:
+        with patient(World(0, 2, torch.device("cpu")), stop):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt), patient(World(0, 1, torch.device("cpu")), stop):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 STAGES: dict[str, dict[str, Any]] = {
@@ -154,6 +168,21 @@ def test_two_processes_stop_and_resume_exactly(model: Path, work: Path, worker: 
 
 
 @pytest.mark.slow
+def test_one_process_of_two_that_is_killed_ends_both(model: Path, work: Path, worker: Worker) -> None:
+    import psutil  # type: ignore[import-untyped]
+
+    write_data(work / "data")
+    process = worker("run", *TORCHRUN, steps=400, save_every=3)
+    until(process, 4)
+    for child in psutil.Process(process.pid).children():
+        if child.environ().get("RANK") == "0":
+            child.kill()
+    _, err = ended(process)
+    assert process.returncode != 0 and "RuntimeError" not in err
+    assert list_checkpoints(work / "run/checkpoints")[-1][0].name >= checkpoint_name(3)
+
+
+@pytest.mark.slow
 def test_what_one_process_refuses_ends_all_and_is_told_once(model: Path, work: Path, worker: Worker) -> None:
     write_data(work / "data")
     for settings, line in (
@@ -165,6 +194,6 @@ def test_what_one_process_refuses_ends_all_and_is_told_once(model: Path, work: P
         assert process.returncode != 0
         assert err.count("error: ") == 1 and line in err
         assert not (work / "run").exists()
-    process = worker("run", *TORCHRUN, learning_rate=1e38, fine_tune_type="full", max_grad_norm=None)
+    process = worker("run", *TORCHRUN, learning_rate=1e30, fine_tune_type="full", max_grad_norm=None)
     _, err = ended(process)
-    assert err.count("error: the ") == 1 and " at step 2" in err
+    assert err.count("error: the ") == 1 and "the loss is nan at step" in err

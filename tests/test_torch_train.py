@@ -118,17 +118,18 @@ def test_each_stage_learns_and_resumes_exactly(
     assert state(work / "run") == "finished"
 
 
-@pytest.mark.parametrize("step", [1, 3, 7])
-def test_a_stop_at_any_step_is_exact(step: int, model: Path, work: Path) -> None:
-    """After the first step, at the end of an epoch, and before the last."""
+def test_a_stop_at_any_step_is_exact(model: Path, work: Path) -> None:
+    """After the first step, at the end of an epoch, and before the last, in one run."""
     job = torch_job(model, write_data(work / "data"), save_every=100, **ADAPTER)
     train(job, work / "whole")
-    with pytest.raises(SystemExit) as stopped:
-        train_until(job, work / "run", step, signal.SIGTERM)
-    assert stopped.value.code == 143
-    found, _ = latest_checkpoint(work / "run/checkpoints")
-    assert found is not None and found.position == job.pace.position(step)
+    for step in (1, 3, 7):
+        with pytest.raises(SystemExit) as stopped:
+            train_until(job, work / "run", step, signal.SIGTERM)
+        assert stopped.value.code == 143
+        found, _ = latest_checkpoint(work / "run/checkpoints")
+        assert found is not None and found.position == job.pace.position(step)
     train(job, work / "run")
+    assert told(work / "run") == told(work / "whole")
     assert weights(work / "run") == weights(work / "whole")
 
 
@@ -151,9 +152,12 @@ def test_nothing_is_printed_and_no_telemetry_sent(
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     sent: list[Any] = []
     monkeypatch.setattr("huggingface_hub.utils._telemetry._TELEMETRY_QUEUE.put", sent.append)
-    train(torch_job(model, write_data(work / "data"), steps=2), work / "run")
+    data = write_data(work / "data")
+    (data / "valid.jsonl").unlink()
+    train(torch_job(model, data, steps=2), work / "run")
     assert capfd.readouterr() == ("", "")
     assert sent == []
+    assert [row["val_loss"] for row in metrics(work / "run")] == [None, None]
 
 
 def test_a_checkpoint_holds_no_pickle_and_no_place_of_this_machine(model: Path, work: Path) -> None:
@@ -325,11 +329,10 @@ def test_a_run_starts_from_the_result_of_another(model: Path, work: Path) -> Non
             job = torch_job(model, data, fine_tune_type=then, start=work / first, learning_rate=1e-9, steps=2)
             train(job, run)
             assert metrics(run)[-1]["val_loss"] == pytest.approx(ended, abs=1e-5)
-            third = torch_job(model, data, fine_tune_type=then, start=run, learning_rate=1e-9, steps=2)
-            train(third, work / f"{run.name}-again")
-            assert metrics(work / f"{run.name}-again")[-1]["val_loss"] == pytest.approx(ended, abs=1e-5)
     config = json.loads((work / "full-lora/adapter/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(work / "full/adapter")
+    train(torch_job(model, data, start=work / "full-lora", learning_rate=1e-9, steps=2), work / "third")
+    assert metrics(work / "third")[-1]["val_loss"] == pytest.approx(ended, abs=1e-5)
 
 
 @pytest.mark.parametrize("fine_tune_type", ["lora", "full"])
@@ -384,6 +387,7 @@ def test_errors_are_one_clear_line(
         (model, {**logits, "teacher": "no/such"}, "no/such"),
         (model, {**pretrain, "from_config": work / "small.json"}, "vocab_size is 100, and the tokenizer"),
         (model, {**pretrain, "from_config": work / "no.json"}, "no configuration of a model"),
+        (model, {**pretrain, "from_config": work / "none.json"}, "from_config .*: no such file"),
         (model, {"device": "mps"}, "device mps: torch finds none here"),
     ):
         job = torch_job(folder, texts if given.get("stage") == "pretrain" else data, **given)
@@ -409,6 +413,13 @@ def test_other_settings_or_rows_are_another_run(model: Path, work: Path) -> None
         train_until(torch_job(model, data), work / "run", 2)
     with pytest.raises(UsageError, match=r"settings\.learning_rate was 0\.005, is 0\.001"):
         train(torch_job(model, data, learning_rate=1e-3), work / "run")
+    teacher_of = {"stage": "distill", "distill_loss": "logits", "teacher": str(work / "teacher")}
+    make_model(work / "teacher", TEXTS, seed=1)
+    with pytest.raises(SystemExit):
+        train_until(torch_job(model, data, **teacher_of), work / "logits", 2)
+    make_model(work / "teacher", TEXTS, seed=2)
+    with pytest.raises(UsageError, match=r"data: teacher\.model_sha256\.model\.safetensors"):
+        train(torch_job(model, data, **teacher_of), work / "logits")
     write_data(data, rows=21)
     with pytest.raises(UsageError, match="other settings or data"):
         train(torch_job(model, data), work / "run")

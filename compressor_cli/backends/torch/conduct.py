@@ -11,17 +11,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from huggingface_hub import constants
 
 from compressor_cli.backends.torch.loop import STAGED, Seat
-from compressor_cli.backends.torch.models import find_origin
+from compressor_cli.backends.torch.models import config_hash
 from compressor_cli.backends.torch.opening import open_trainer
 from compressor_cli.backends.torch.packing import packed
 from compressor_cli.backends.torch.saving import require_whole, save_result
 from compressor_cli.backends.torch.world import World, attempt, join_world, leave_world, patient
+from compressor_cli.core.models import model_folder, model_identity
 from compressor_cli.core.runfiles import read_card
 from compressor_cli.core.runs import Run
 from compressor_cli.core.stopping import Stop, stop_on_signals
@@ -35,19 +37,28 @@ def conduct(job: TrainJob, launch: Launch, packages: tuple[str, ...]) -> RunRepo
     settings = job.settings
     assert isinstance(settings, TorchSettings)
     world = join_world(settings.device)
-    # With another number of processes sums are made in another order: that is another run.
-    job = replace(packed(job), identity={**job.identity, "processes": world.size})
     try:
         if not world.leads:
-            return _follow(Seat(job, settings, world, launch.folder, find_origin(job)), launch)
+            return _follow(Seat(packed(job), settings, world, launch.folder), launch)
         with world.telling():
             refuse_uneven(settings, world)
-            seat = Seat(job, settings, world, launch.folder, find_origin(job))
+            job = replace(packed(job), identity={**job.identity, **_identity(settings, world)})
+            seat = Seat(job, settings, world, launch.folder)
             if read_card(launch.folder) is None:
                 _try(seat)
             return conduct_run(job, launch, partial(_lead, seat), packages)
     finally:
-        leave_world(world)
+        leave_world()
+
+
+def _identity(settings: TorchSettings, world: World) -> dict[str, Any]:
+    """What else makes a run: with another number of processes sums are made in another order."""
+    parts: dict[str, Any] = {"processes": world.size}
+    if settings.from_config:
+        parts["from_config_sha256"] = config_hash(settings.from_config)
+    if settings.teacher:
+        parts["teacher"] = model_identity(model_folder(settings.teacher, flag="teacher"))
+    return parts
 
 
 def refuse_uneven(settings: TorchSettings, world: World) -> None:
@@ -122,6 +133,8 @@ def _library_errors(seat: Seat) -> Iterator[None]:
     except pickle.UnpicklingError:
         raise UsageError(f"{seat.resume} holds more than numbers and is not read: that could run code") from None
     except RuntimeError as exc:
+        if seat.world.size > 1 and "onnection" in str(exc):
+            raise SccError("another process of this run has ended, and the run with it") from None
         if not any(words in str(exc) for words in ("out of memory", "can't allocate memory")):
             raise
         raise SccError(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from compressor_cli.backends.torch.models import Origin
+from compressor_cli.backends.torch.models import Origin, find_origin
 from compressor_cli.backends.torch.rows import Rows
 from compressor_cli.backends.torch.saving import keep, save_plain
 from compressor_cli.backends.torch.world import World, attempt
@@ -34,11 +34,14 @@ class Seat:
     settings: TorchSettings
     world: World
     folder: Path
-    origin: Origin
     trainer: Any = None
     run: Run | None = None
     stop: Stop = field(default_factory=Stop)
     resume: Path | None = None
+
+    @cached_property
+    def origin(self) -> Origin:
+        return find_origin(self.job)
 
 
 class Conductor(TrainerCallback):

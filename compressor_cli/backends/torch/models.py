@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from compressor_cli.core.files import sha256_file
 from compressor_cli.core.models import model_folder, one_line
 from compressor_cli.core.runfiles import ADAPTER, read_card
 from compressor_cli.core.training import TrainJob
@@ -95,6 +96,13 @@ def load_teacher(name: str, folder: Path, precision: torch.dtype) -> Any:
             hint="take a teacher of the same family, or distill_loss: traces",
         )
     return load_model(place, precision).eval().requires_grad_(False)
+
+
+def config_hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        raise UsageError(f"from_config {path}: no such file") from None
 
 
 def _from_config(path: Path, job: TrainJob) -> Any:

@@ -115,8 +115,8 @@ def join_world(wanted: str) -> World:
     return World(state.process_index, state.num_processes, state.device)
 
 
-def leave_world(world: World) -> None:
-    if world.size > 1 and distributed.is_initialized():
+def leave_world() -> None:
+    if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
