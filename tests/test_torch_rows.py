@@ -237,13 +237,13 @@ def test_distillation_from_logits_is_the_divergence_from_the_teacher(model: Path
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"beta": 0.2}, "beta belongs to dpo, and the stage is sft"),
-        ({"stage": "dpo", "packing": True}, "packing belongs to pretrain and sft and distill"),
-        ({"stage": "dpo", "dropout": 0.1}, "dropout belongs to"),
-        ({"from_config": "config.json"}, "from_config belongs to pretrain"),
+        ({"beta": 0.2}, "beta is for the stage dpo, and this one is sft"),
+        ({"stage": "dpo", "packing": True}, "packing is for the stage pretrain or sft or distill"),
+        ({"stage": "dpo", "dropout": 0.1}, "dropout is for the stage"),
+        ({"from_config": "config.json"}, "from_config is for the stage pretrain"),
         ({"stage": "pretrain", "from_config": "c", "fine_tune_type": "lora"}, "fine_tune_type is full"),
-        ({"teacher": "a/b"}, "teacher belongs to distill"),
-        ({"stage": "distill", "distill_loss": "logits"}, "go together"),
+        ({"teacher": "a/b"}, "teacher is for the stage distill"),
+        ({"stage": "distill", "distill_loss": "logits"}, "needs a teacher"),
         ({"stage": "distill", "temperature": 2.0}, "temperature softens logits"),
     ],
 )
