@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -58,12 +59,14 @@ def run(request: Request) -> None:
     if request.output is None:
         raise UsageError("--output is needed: the folder of the run", hint="for example --output runs/first")
     with ExitStack() as stack:
-        if _wants_board(request):
+        if _leads() and _wants_board(request):
             stack.enter_context(_board(request.output))
-        on_event = stack.enter_context(training_progress())
+        leads = _leads()  # of the processes of torchrun, one talks
+        on_event = stack.enter_context(training_progress()) if leads else _silent
         launch = _launch(request, request.output, on_event)
         result = _stages(request, launch) if request.stages else _one(request, launch)
-    print_training(result, as_json=request.as_json, staged=request.stages is not None)
+    if leads:
+        print_training(result, as_json=request.as_json, staged=request.stages is not None)
 
 
 def _one(request: Request, launch: Launch) -> Any:
@@ -150,6 +153,15 @@ def _data(request: Request, settings: Settings, of_section: str | None, launch: 
     )
 
 
+def _wait_for(folder: Path, dataset: str) -> Path:
+    """Until the first process has pulled it; torchrun ends this one where that fails."""
+    from compressor_cli.stages.pull import pulled_from
+
+    while pulled_from(folder) != dataset:
+        time.sleep(0.2)
+    return folder
+
+
 def _sources(request: Request, data: Path) -> Sources:
     from compressor_cli.settings import load_keys
     from compressor_cli.stages.train.jobs import Sources
@@ -169,6 +181,16 @@ def _launch(request: Request, output: Path, on_event: Callable[[Mapping[str, Any
 
     command = shlex.join(["scc", *sys.argv[1:]])
     return Launch(output, request.resume, request.resume_from, command, request.wandb, on_event)
+
+
+def _leads() -> bool:
+    from compressor_cli.settings import load_world
+
+    return load_world().rank == 0
+
+
+def _silent(event: Mapping[str, Any]) -> None:
+    """For all but the first of several processes."""
 
 
 def _teller(launch: Launch) -> Callable[[str], None]:

@@ -44,10 +44,11 @@ class Shape:
         return layers * rank * (attention + inner)
 
 
-def read_shape(folder: Path, dtype: str | None = None) -> Shape | None:
-    """None for a model whose config.json does not say all of it. `dtype` is what the weights are loaded as."""
+def read_shape(place: Path, dtype: str | None = None) -> Shape | None:
+    """Of a folder with a config.json, or of such a file; None where it does not say all of it. `dtype` is what the
+    weights are loaded as."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((place / "config.json" if place.is_dir() else place).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return shape_of(config.get("text_config") or config, dtype) if isinstance(config, dict) else None

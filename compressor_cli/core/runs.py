@@ -337,7 +337,7 @@ def require_space(folder: Path, checkpoint_bytes: int, keep_last: int) -> None:
 
 
 def _told(key: str, was: Any, now: Any) -> str:
-    return key if key.rpartition(".")[0].endswith("sha256") else f"{key} was {was!r}, is {now!r}"
+    return key if any(part.endswith("sha256") for part in key.split(".")) else f"{key} was {was!r}, is {now!r}"
 
 
 def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from compressor_cli.backends import BACKENDS
+from compressor_cli.backends.torch.packing import packed
 from compressor_cli.core.chat_tokenizer import ChatTokenizer, load_chat_tokenizer
 from compressor_cli.core.models import model_folder, model_identity
 from compressor_cli.core.pace import Pace, plan_steps
 from compressor_cli.core.train_rows import RowFilter, TrainRows, read_train_rows
 from compressor_cli.core.training import TrainJob, TrainSettings, start_identity
 from compressor_cli.errors import MissingExtraError, UsageError
+from compressor_cli.settings import TorchSettings
 
 STAGES = {"local": ("sft", "pretrain"), "tinker": ("sft", "pretrain"), "torch": ("pretrain", "sft", "dpo", "distill")}
 
@@ -53,7 +55,7 @@ def prepare(
         )
     on_disk = sources.weights and backend != "tinker"
     folder = model_folder(settings.model, token=sources.token, bars=sources.bars) if on_disk else tokenizer.folder
-    return TrainJob(
+    job = TrainJob(
         backend=backend,
         settings=settings,
         model=settings.model,
@@ -65,6 +67,7 @@ def prepare(
         prompt=train.prompt(),
         identity=_identity(sources.where, folder if on_disk else None),
     )
+    return packed(job) if isinstance(settings, TorchSettings) else job
 
 
 def data_files(data: Path) -> dict[str, Path]:

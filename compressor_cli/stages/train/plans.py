@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compressor_cli.backends.torch.packing import packs
 from compressor_cli.core.footprint import FAR, Footprint, footprint, machine_memory, read_shape
 from compressor_cli.core.prices import NANO
 from compressor_cli.core.runs import require_space
@@ -98,12 +99,19 @@ def require_room(plan: TrainPlan, output: Path) -> str | None:
 
 def total_tokens(job: TrainJob) -> int:
     """Exactly those that all steps go through; for preferences the mean of a row times their number."""
-    lengths = [len(row.tokens) for row in job.train.rendered]
+    lengths = _lengths(job)
     if not lengths:
-        return round(
-            job.train.tokens / len(job.train) * sum(len(job.pace.rows_of(step)) for step in range(job.pace.steps))
-        )
+        rows = sum(len(job.pace.rows_of(step)) for step in range(job.pace.steps))
+        return round(job.train.tokens / len(job.train) * rows)
     return sum(lengths[row] for step in range(job.pace.steps) for row in job.pace.rows_of(step))
+
+
+def _lengths(job: TrainJob) -> list[int]:
+    """Of what the pace counts as a row."""
+    rows = [len(row.tokens) for row in job.train.rendered]
+    if isinstance(job.settings, TorchSettings):
+        return [sum(rows[place] for place in pack) for pack in packs(job.train.rendered, job.settings)]
+    return rows
 
 
 def _footprint(job: TrainJob) -> Footprint | None:
@@ -112,7 +120,7 @@ def _footprint(job: TrainJob) -> Footprint | None:
         shape = read_shape(job.folder)
         layers, checkpointing, teacher = settings.num_layers, settings.gradient_checkpointing, 0
     elif isinstance(settings, TorchSettings):
-        shape = read_shape(settings.from_config.parent if settings.from_config else job.folder, settings.precision)
+        shape = read_shape(settings.from_config or job.folder, settings.precision)
         layers, checkpointing = -1, settings.gradient_checkpointing
         teacher = int(settings.stage == "dpo" or (settings.stage == "distill" and settings.distill_loss == "logits"))
     else:
