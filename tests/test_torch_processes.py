@@ -16,7 +16,7 @@ from conftest import REPO
 from tiny_model import make_model
 from torch_runs import TEXTS, metrics, told, torch_job, train, weights, write_data
 
-from compressor_cli.backends.torch.conduct import refuse_uneven
+from compressor_cli.backends.torch.conducting import refuse_uneven
 from compressor_cli.core.checkpoints import checkpoint_name, list_checkpoints
 from compressor_cli.core.stopping import stop_on_signals
 from compressor_cli.errors import UsageError

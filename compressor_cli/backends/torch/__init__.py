@@ -9,6 +9,6 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate")
 
 def conduct(job: TrainJob, launch: Launch) -> RunReport:
     """Under torchrun every process calls this with the same job; the first one alone writes, and tells anything."""
-    from compressor_cli.backends.torch.conduct import conduct as conducted
+    from compressor_cli.backends.torch.conducting import conduct as conducted
 
     return conducted(job, launch, PACKAGES)
