@@ -253,3 +253,33 @@ def test_the_chart_of_speed_can_be_a_picture(
     told = json.loads(scc(*words, "--json").stdout)
     assert Path("speed.png").read_bytes().startswith(b"\x89PNG")
     assert [one["within_target"] for one in told["lengths"]] == [True, True, True, True, False, False]
+
+
+def test_a_dry_run_prices_it_and_sends_nothing(server: ProviderServer, work: Path, scc: Scc) -> None:
+    data = dataset(work / "data.jsonl", 6)
+    words = [
+        "eval",
+        "--backend",
+        "openai",
+        "--model",
+        "gpt-4.1",
+        "--data",
+        data,
+        *OUTPUT,
+        "--judge",
+        "openai:gpt-5-mini",
+    ]
+    told = json.loads(scc(*words, "--dry-run", "--json").stdout)
+    assert not server.requests and not Path("eval").exists()
+    assert scc(*words).exit_code == 0
+    spent = [json.loads(line) for line in Path("eval/costs.jsonl").read_text().splitlines()]
+    assert told["rows"] == 6 and told["there"] == 0
+    models = [request.body["model"] for request in server.requests]
+    assert models.count("gpt-5-mini") <= told["judge_requests"] <= 2 * models.count("gpt-5-mini")
+    rows = rows_of(Path("eval/a.jsonl"))
+    assert sum(row["model_tokens_out"] for row in rows) <= told["output_tokens"]
+    assert sum(row["cost_usd"] for row in rows) <= told["usd"] + told["judge_usd"] and spent
+    again = scc(*words, "--dry-run")
+    assert again.exit_code == 0 and "0 rows to ask (6 are there)" in again.stderr and "$0.0000" in again.stderr
+    free = scc("eval", "--backend", "embedded", "--data", data, "--dry-run")
+    assert free.exit_code == 0 and "6 rows to ask" in free.stderr and "nothing was sent" in free.stderr

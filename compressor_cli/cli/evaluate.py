@@ -100,6 +100,7 @@ def evaluate(
     prices: PricesOption = None,
     allow_unpriced: AllowUnpricedOption = None,
     ledger: LedgerOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell rows, tokens and cost; send nothing.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -127,7 +128,15 @@ def evaluate(
     chat_flags = {"concurrency": concurrency, "base_url": base_url, "no_cache": no_cache}
     spend_flags = {"budget_usd": budget_usd, "prices": prices, "allow_unpriced": allow_unpriced, "ledger": ledger}
     settings = load_settings(config, eval=given, chat=chat_flags, spend=spend_flags)
-    only_models = {"--temperature": temperature, "--top-p": top_p, "--base-url": base_url, "--model": model}
+    given_flags = {
+        "--temperature": temperature,
+        "--top-p": top_p,
+        "--base-url": base_url,
+        "--model": model,
+        "--batch-size": batch_size,
+        "--concurrency": concurrency,
+        "--no-cache": no_cache,
+    }
     run(
         settings,
         Request(
@@ -140,8 +149,9 @@ def evaluate(
             retry_errors=retry_errors,
             fail_under=fail_under,
             benchmark=benchmark,
+            dry_run=dry_run,
             as_json=as_json,
-            only_models={flag for flag, value in only_models.items() if value is not None},
+            flags={flag for flag, value in given_flags.items() if value is not None},
         ),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor_cli.cli.common import print_json, say
-from compressor_cli.cli.evaluation_output import print_speed, print_summary
+from compressor_cli.cli.evaluation_output import print_estimate, print_speed, print_summary
 from compressor_cli.cli.spending import OnEvent, finish, opened_chats, tell_spent
 from compressor_cli.errors import GateError, UsageError
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 _TRAINED_BY = {"extractive": "embedded"}  # a run of this backend is a model of that one
 
+_OF_JUDGES = {"--concurrency", "--no-cache"}
+
 
 @dataclass(frozen=True)
 class Request:
-    """The flags that are no settings. `only_models` are those given that mean nothing to the embedded engine."""
+    """The flags that are no settings. `flags` are those given, of the ones that do not fit every backend."""
 
     output: Path | None
     adapter: Path | None
@@ -39,8 +41,9 @@ class Request:
     retry_errors: bool
     fail_under: str | None
     benchmark: bool
+    dry_run: bool
     as_json: bool
-    only_models: set[str]
+    flags: set[str]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ def run(settings: Settings, request: Request) -> None:
     if any(gate.measure == "equivalence" for gate in gates) and not settings.eval.judge:
         raise UsageError("--fail-under equivalence needs a --judge")
     model = _model(settings, request)
+    if request.dry_run:
+        _dry_run(settings, request, model)
+        return
     if request.benchmark:
         _benchmark(settings, request, model)
         return
@@ -140,7 +146,7 @@ def model_of(settings: Settings, *, backend: str | None, model: str | None, adap
         raise UsageError(f"--model is needed with --backend {backend}")
     key = load_keys().huggingface
     source = ModelSource(
-        model=model,
+        model=None if backend == "embedded" else model,
         adapter=found.path if found else None,
         batch_size=settings.eval.batch_size,
         base_url=settings.chat.base_url or (settings.cloud.base_url if backend == "tinker" else None),
@@ -152,14 +158,21 @@ def model_of(settings: Settings, *, backend: str | None, model: str | None, adap
 def _model(settings: Settings, request: Request) -> Model:
     asked = settings.eval
     found = model_of(settings, backend=asked.backend, model=asked.model, adapter=request.adapter)
-    if found.backend == "embedded":
-        idle = request.only_models - ({"--base-url"} if asked.judge else set())
-        if idle:
-            raise UsageError(
-                f"{' and '.join(sorted(idle))} says nothing to the embedded engine",
-                hint="--adapter names a run of scc train --backend extractive",
-            )
+    idle = request.flags & _idle(found.backend, benchmark=request.benchmark, judged=bool(asked.judge))
+    if idle:
+        judges = " without a --judge" if idle <= _OF_JUDGES else ""
+        raise UsageError(f"{' and '.join(sorted(idle))} says nothing to --backend {found.backend}{judges}")
     return found
+
+
+def _idle(backend: str, *, benchmark: bool, judged: bool) -> set[str]:
+    """Flags that would do nothing."""
+    idle = set() if judged else {*_OF_JUDGES}
+    if not judged and backend in ("local", "torch", "embedded"):
+        idle.add("--base-url")
+    if backend == "embedded":
+        idle |= {"--temperature", "--top-p", "--model", *(() if benchmark else ("--batch-size",))}
+    return idle
 
 
 def opener(
@@ -182,6 +195,20 @@ def opener(
         on_event({"message": message})
 
     return lambda: open_generator(model.backend, model.source, settings=settings.chat, note=note, meter=meter)
+
+
+def _dry_run(settings: Settings, request: Request, model: Model) -> None:
+    from compressor_cli.stages.evaluate.estimate import estimate_eval
+
+    if request.benchmark:
+        raise UsageError("--dry-run is for an eval, not for --benchmark")
+    rows = _rows(settings, request, model, lambda event: say(event["message"]) if "message" in event else None)
+    paid = f"openai:{model.source.model}" if model.backend == "openai" and not model.source.base_url else None
+    found = estimate_eval(settings.eval, settings.spend, rows, request.output, paid)
+    if request.as_json:
+        print_json(found.as_dict())
+    else:
+        print_estimate(found)
 
 
 def _rows(settings: Settings, request: Request, model: Model, on_event: OnEvent) -> list[EvalRow]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from compressor_cli.cli.common import say
+from compressor_cli.cli.spending import cost_cell
 
 if TYPE_CHECKING:
     from compressor_cli.core.evaluation import Figure
     from compressor_cli.core.jsonl import Row
     from compressor_cli.stages.evaluate import EvalSummary
+    from compressor_cli.stages.evaluate.estimate import EvalEstimate
     from compressor_cli.stages.evaluate.speed import SpeedReport
 
 _SHOWN = 60  # characters of a sample
@@ -68,6 +70,17 @@ def _sample(row: Row) -> str:
     text = " ".join(row["output"].split()).encode("utf-8", "backslashreplace").decode()
     begins = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     return f"  {row['id']}  ratio {shown(row['ratio'])}, fidelity {shown(row['fidelity'])}: {begins}"
+
+
+def print_estimate(found: EvalEstimate) -> None:
+    there = f" ({found.there:,} are there)" if found.there else ""
+    say(
+        f"{found.rows:,} rows to ask{there}: {found.input_tokens:,} tokens of prompts, at most "
+        f"{found.output_tokens:,} of answers, at most {cost_cell(found.usd)}"
+    )
+    if found.judge_requests:
+        say(f"judges: at most {found.judge_requests:,} requests, about {cost_cell(found.judge_usd)}")
+    say("nothing was sent")
 
 
 def print_speed(report: SpeedReport) -> None:

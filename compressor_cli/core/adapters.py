@@ -26,10 +26,10 @@ class Adapter:
 
     @property
     def asking(self) -> Asking | None:
-        """None for an adapter that no run made: the rows say how it is asked."""
-        if self.card is None or not isinstance(self.card.get("prompt"), Mapping):
+        """None where the rows say how: no run made the adapter, or its rows were asked in many ways."""
+        prompt = (self.card or {}).get("prompt")
+        if not isinstance(prompt, Mapping) or not (prompt.get("system") or prompt.get("prefix")):
             return None
-        prompt = self.card["prompt"]
         return Asking(prompt.get("system"), prompt.get("prefix"))
 
     @property
