@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import REPO, Run
 from evaluating import PREFIX, SYSTEM, Scripted, chat_row, dataset, rows_of, said, short, text, write_rows
 
 from compressor_cli.core.evaluation_rows import Asking, read_eval_rows
@@ -391,3 +392,13 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
         for path in (output, work / "eval/whole.jsonl")
     )
     assert sorted(rows, key=lambda row: row["line"]) == wanted
+
+
+def test_a_trained_extractive_model_is_an_adapter(work: Path, scc: Scc) -> None:
+    data = dataset(work / "data.jsonl", 2)
+    shutil.copytree(REPO / "compressor_cli/assets/prose", work / "mine")
+    assert scc(*EMBEDDED, "--data", data, "--adapter", "mine").exit_code == 0
+    made_by = json.loads(Path("eval/a.jsonl.settings.json").read_text())
+    assert made_by["adapter"] == "mine" and list(made_by["adapter_sha256"]) == ["model.onnx"]
+    other = scc(*EMBEDDED, "--data", data, "--resume")
+    assert other.exit_code == 2 and "adapter was 'mine', is None" in other.stderr

@@ -13,7 +13,7 @@ from compressor_cli.core.report import lost_marked
 from compressor_cli.core.report_page import Cell, Column, Segment, TableRow, page, table
 
 MOST = "differs most"
-HEADS = ("", "mean", "difference", "rows", "wins / ties / losses", "p", "corrected", "verdict")
+HEADS = ("", "verdict", "mean", "difference", "rows", "w / t / l", "p", "Holm")
 
 
 def compare_report(comparison: Mapping[str, Any], rows: Sequence[Sequence[Row]]) -> bytes:
@@ -42,6 +42,7 @@ def contrast_table(found: Sequence[Mapping[str, Any]]) -> str:
 
 def _cells(one: Mapping[str, Any]) -> Iterator[str]:
     yield escape(one["title"])
+    yield escape(one["verdict"])
     yield f"{shown(one['value_first'])} → {shown(one['value_other'])}"
     interval = "" if one["low"] is None else f" <small>[{one['low']:+.3f}, {one['high']:+.3f}]</small>"
     yield f"{one['difference']:+.3f}{interval}"
@@ -49,7 +50,6 @@ def _cells(one: Mapping[str, Any]) -> Iterator[str]:
     yield "" if one["wins"] is None else f"{one['wins']} / {one['ties']} / {one['losses']}"
     yield f"{one['p']:.4f}"
     yield f"{one['adjusted']:.4f}"
-    yield escape(one["verdict"])
 
 
 def _row(names: Sequence[str], together: Sequence[Row], most: set[str]) -> TableRow:
