@@ -114,7 +114,7 @@ def _default(parameter: Any, context: Any) -> str:
     default = parameter.default
     if default is None and (section := SECTIONS.get(context.command_path)):
         default = _default_of(section, parameter.name)
-    return "" if default is None or default is False else f"`{_plain(default)}`"
+    return "" if default is None or default is False or default == () else f"`{_plain(default)}`"
 
 
 def _settings() -> Iterator[str]:

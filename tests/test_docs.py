@@ -50,6 +50,7 @@ def test_every_command_stands_in_the_cli_page() -> None:
         "runs plot",
         "train",
         "eval",
+        "compare",
         "doctor",
     ):
         assert f"\n## scc {command}\n" in text

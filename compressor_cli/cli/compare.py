@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from compressor_cli.cli.common import ConfigOption, JsonOption
-from compressor_cli.cli.spending import AllowUnpricedOption, BudgetOption, LedgerOption, PricesOption
+from compressor_cli.cli.spending import (
+    AllowUnpricedOption,
+    BudgetOption,
+    LedgerOption,
+    PricesOption,
+    ResumeOption,
+    RetryErrorsOption,
+)
 
 
 def compare(
@@ -48,12 +55,8 @@ def compare(
         str | None, typer.Option(help="With --live: field of the texts in JSONL; text if absent.", show_default=False)
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="With --live: the first N rows.", show_default=False)] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="With --live: go on with an output that holds rows.")
-    ] = False,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="With --live: ask again for rows that failed.")
-    ] = False,
+    resume: ResumeOption = False,
+    retry_errors: RetryErrorsOption = False,
     base_url: Annotated[
         str | None, typer.Option(help="With --live: address of the server of openai:MODEL.", show_default=False)
     ] = None,

@@ -12,9 +12,12 @@ from compressor_cli.cli.spending import (
     AllowUnpricedOption,
     BudgetOption,
     ConcurrencyOption,
+    DryRunOption,
     LedgerOption,
     NoCacheOption,
     PricesOption,
+    ResumeOption,
+    RetryErrorsOption,
 )
 
 
@@ -52,8 +55,8 @@ def evaluate(
         typer.Option("--hf-dataset", help="Dataset whose test split is pulled where it is absent.", show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.", show_default=False)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that holds rows.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again for rows that failed.")] = False,
+    resume: ResumeOption = False,
+    retry_errors: RetryErrorsOption = False,
     judge: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,7 +103,7 @@ def evaluate(
     prices: PricesOption = None,
     allow_unpriced: AllowUnpricedOption = None,
     ledger: LedgerOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell rows, tokens and cost; send nothing.")] = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
