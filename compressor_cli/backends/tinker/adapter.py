@@ -27,7 +27,7 @@ def fill_adapter(run: Run, connection: Connection, client: Any, name: str, refer
     shutil.rmtree(staged, ignore_errors=True)  # what a killed run left
     staged.mkdir()
     try:
-        _download(staged, _urls(connection, client, name))
+        download(staged, _urls(connection, client, name))
     except SccError as exc:
         shutil.rmtree(staged)
         staged.mkdir()
@@ -44,7 +44,7 @@ def _urls(connection: Connection, client: Any, name: str) -> dict[str, str]:
     return found
 
 
-def _download(folder: Path, urls: Mapping[str, str]) -> None:
+def download(folder: Path, urls: Mapping[str, str]) -> None:
     """Raises SccError for files of names or sizes that no adapter has."""
     if not urls or len(urls) > _MOST_FILES:
         raise SccError(f"the server lists {len(urls)} files of it")
