@@ -20,6 +20,7 @@ from compressor_cli.cli import (
     doctor,
     evaluate,
     expand,
+    export,
     runs,
     seed,
     tokens,
@@ -111,6 +112,7 @@ app.command("costs")(costs.costs)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor.doctor)
 

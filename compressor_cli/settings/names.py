@@ -40,6 +40,14 @@ class BoardSettings(BaseSettings):
     port: int = Field(6006, ge=1, le=65535, validation_alias="TB_PORT")
 
 
+class Converter(BaseSettings):
+    """A clone of llama.cpp, which has the converter to GGUF."""
+
+    model_config = _OWN_NAMES
+
+    llama_cpp: Path | None = Field(None, validation_alias="LLAMA_CPP_DIR")
+
+
 class World(BaseSettings):
     """The processes that train together, as torchrun and its like tell each of them."""
 
@@ -75,11 +83,15 @@ def load_board() -> BoardSettings:
     return _load(BoardSettings)
 
 
+def load_converter() -> Converter:
+    return _load(Converter)
+
+
 def load_world() -> World:
     return _load(World)
 
 
-OwnNames = TypeVar("OwnNames", Keys, Endpoints, BoardSettings, World)
+OwnNames = TypeVar("OwnNames", Keys, Endpoints, BoardSettings, Converter, World)
 
 
 def _load(settings: type[OwnNames]) -> OwnNames:

@@ -1,0 +1,147 @@
+"""`scc export`: what was trained anywhere, in the form that another library or a hub takes.
+
+The folder is whole or absent; a push to the hub comes after, so that its failure costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from compressor_cli.backends import BACKENDS
+from compressor_cli.core.archives import is_archive
+from compressor_cli.core.files import write_atomic
+from compressor_cli.core.lowrank import public_name
+from compressor_cli.core.modelcard import CardFacts, figures_of, model_card
+from compressor_cli.errors import MissingExtraError, UsageError
+from compressor_cli.stages.export.forms import Format, Making, OnEvent, base_name, write_form
+from compressor_cli.stages.export.gguf import find_converter
+from compressor_cli.stages.export.origins import dataset_of, licence_of
+from compressor_cli.stages.export.push import push, require_push
+from compressor_cli.stages.export.sources import AtServer, Found, find_source, unpacked
+from compressor_cli.stages.export.target import replacing, require_free, write_manifest
+
+_SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """`source` is what find_source takes; `model` the base, where the run does not say it or it lies elsewhere.
+    `repo` is pushed to, and made private unless `public`. `token` is the hub's, `bars` shows its progress."""
+
+    source: str
+    to: Path
+    format: Format
+    model: str | None = None
+    evaluation: Path | None = None
+    licence: str | None = None
+    repo: str | None = None
+    public: bool = False
+    force: bool = False
+    base_url: str | None = None
+    llama_cpp: Path | None = None
+    token: str | None = None
+    bars: bool = False
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    to: str
+    format: str
+    source: str
+    base: str | None
+    files: Mapping[str, int]
+    pushed: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> ExportReport:
+    """Raises UsageError before anything is made where it cannot work, SccError where it did not."""
+    token = require_push(request.repo, request.token) if request.repo else None
+    converter = find_converter(request.llama_cpp) if request.format == "gguf" else []
+    figures = _figures(request.evaluation)
+    given = find_source(request.source)
+    require_free(request.to, _read_folders(given, request.model), force=request.force)
+    with _weights(given, request, on_event) as found:
+        base = base_name(found, request.model)
+        require_free(request.to, _read_folders(found, base), force=request.force)
+        with replacing(request.to, force=request.force) as folder:
+            shape = write_form(
+                Making(found, base, request.format, folder, converter, request.token, request.bars, on_event)
+            )
+            facts = CardFacts(
+                name=request.repo.rsplit("/", 1)[-1] if request.repo else found.name,
+                place=request.repo or "path/to/this/folder",
+                format=request.format,
+                base=public_name(base),
+                run=found.card,
+                shape=shape,
+                dataset=dataset_of(found.card),
+                losses=found.losses(),
+                figures=figures,
+                evaluation=request.evaluation.name if request.evaluation else None,
+                licence=request.licence or licence_of(base, folder),
+            )
+            write_atomic(folder / "README.md", model_card(facts))
+            told = {"written": request.format, "base": public_name(base), "prompt": found.card.get("prompt")}
+            files = write_manifest(folder, told)
+    pushed = None
+    if request.repo and token:
+        on_event({"message": f"pushing to {request.repo}"})
+        pushed = push(request.to, request.repo, token, public=request.public, bars=request.bars)
+    return ExportReport(str(request.to), request.format, request.source, public_name(base), files, pushed)
+
+
+@contextmanager
+def _weights(given: Found | AtServer | Path, request: ExportRequest, on_event: OnEvent) -> Iterator[Found]:
+    """Those that lie elsewhere are fetched into a folder beside the target, which goes again."""
+    if isinstance(given, Found):
+        yield given
+        return
+    beside = request.to.resolve().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{request.to.name}.", suffix=".tmp", dir=beside) as temporary:
+        if isinstance(given, Path):
+            if not is_archive(given):
+                raise UsageError(f"{given} is a file, and no archive", hint="name the folder of a run or an adapter")
+            yield unpacked(given, Path(temporary))
+        else:
+            if missing := BACKENDS["tinker"].missing_packages():
+                raise MissingExtraError(missing[0], BACKENDS["tinker"].extra)
+            from compressor_cli.backends.tinker.fetching import fetch_adapter
+
+            on_event({"message": f"fetching {given.path}"})
+            tell = lambda message: on_event({"message": message})  # noqa: E731
+            base = fetch_adapter(given.path, Path(temporary), request.base_url, tell)
+            yield given.fetched(Path(temporary), base)
+
+
+def _figures(evaluation: Path | None) -> dict[str, str]:
+    """Of the summary of an eval: in the folder of its name beside the rows, or named itself."""
+    if evaluation is None:
+        return {}
+    path = evaluation if evaluation.name == _SUMMARY else evaluation.with_suffix("") / _SUMMARY
+    if not path.is_file():
+        raise UsageError(f"--eval {evaluation}: there is no {path}", hint="scc eval writes it")
+    try:
+        figures = figures_of(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError):
+        figures = {}
+    if not figures:
+        raise UsageError(f"--eval {evaluation}: {path} is no summary of an eval")
+    return figures
+
+
+def _read_folders(given: Found | AtServer | Path, base: str | None) -> list[Path]:
+    """Folders that are not to be written into."""
+    folders = [given] if isinstance(given, Path) else [given.run] if given.run else []
+    if isinstance(given, Found):
+        folders.append(given.folder)
+    return [*folders, *([Path(base)] if base and Path(base).is_dir() else [])]
