@@ -108,6 +108,28 @@ def test_a_card_that_someone_else_wrote_cannot_break_out(scc: Scc, work: Path) -
     assert "`````text\n```\n# Title\n````\n`````" in card
 
 
+def test_a_model_that_was_trained_whole(scc: Scc, work: Path) -> None:
+    run = write_run(work / "run", "mlx")
+    shutil.rmtree(run / "adapter")
+    model = write_base(run / "adapter")
+    result = scc("export", "run", "--to", "out", "--format", "merged")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (work / "out/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert "_name_or_path" not in json.loads((work / "out/config.json").read_text())
+    assert yaml.safe_load((work / "out/README.md").read_text().split("---\n")[1])["library_name"] == "transformers"
+    refused = scc("export", "run", "--to", "peft", "--format", "peft")
+    assert (refused.exit_code, (work / "peft").exists()) == (2, False)
+
+
+def test_code_of_a_model_is_not_copied_and_that_is_told(scc: Scc, work: Path) -> None:
+    base = write_base(work / "base", auto_map={"AutoModel": "code.Model"})
+    (base / "code.py").write_text("raise SystemExit")
+    write_peft_folder(work / "adapter")
+    result = scc("export", "adapter", "--to", "out", "--format", "merged", "--model", "base")
+    assert result.stderr == "note: the model brings code of its own (auto_map), which is not copied\n"
+    assert not (work / "out/code.py").exists()
+
+
 REFUSED = [
     (["nothing", "--format", "peft"], "error: nothing: no such run, adapter or archive"),
     (["empty", "--format", "peft"], "error: empty holds neither an adapter nor a model"),
@@ -116,7 +138,7 @@ REFUSED = [
     (["adapter/adapter_config.json", "--format", "peft"], "is a file, and no archive"),
     (["base", "--format", "peft"], "error: base is a whole model, and there is no adapter in it"),
     (["adapter", "--format", "gguf"], "error: --format gguf needs convert_hf_to_gguf.py of llama.cpp"),
-    (["adapter", "--format", "merged", "--model", "gone/away/base"], "error: --model gone/away/base: no such folder"),
+    (["adapter", "--format", "merged", "--model", "gone/away/base"], "error: the base model is not in gone/away/base"),
     (["adapter", "--format", "merged"], "error: model 'me/base' is neither a folder nor in the cache"),
     (["adapter", "--format", "peft", "--public"], "error: --public goes with --push"),
     (

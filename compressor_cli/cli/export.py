@@ -25,7 +25,7 @@ def export(
         typer.Option(
             "--format",
             help="peft, mlx: an adapter of that library; merged: a whole model for transformers and mlx-lm; "
-            "gguf: the same for llama.cpp.",
+            "gguf: the same for llama.cpp, whose clone LLAMA_CPP_DIR names.",
             show_default="required",
         ),
     ],

@@ -117,8 +117,10 @@ def _weights(given: Found | AtServer | Path, request: ExportRequest, on_event: O
                 raise MissingExtraError(missing[0], BACKENDS["tinker"].extra)
             from compressor_cli.backends.tinker.fetching import fetch_adapter
 
-            on_event({"message": f"fetching {given.path}"})
-            tell = lambda message: on_event({"message": message})  # noqa: E731
+            def tell(message: str) -> None:
+                on_event({"message": message})
+
+            tell(f"fetching {given.path}")
             base = fetch_adapter(given.path, Path(temporary), request.base_url, tell)
             yield given.fetched(Path(temporary), base)
 

@@ -12,7 +12,7 @@ from compressor_cli.core.adapters_merge import merge
 from compressor_cli.core.adapters_mlx import copy_mlx, read_mlx, write_mlx
 from compressor_cli.core.adapters_peft import copy_peft, read_peft, write_peft
 from compressor_cli.core.lowrank import Adapter, public_name, read_config
-from compressor_cli.core.model_folders import copy_model, open_model
+from compressor_cli.core.model_folders import ModelFolder, copy_model, open_model
 from compressor_cli.core.models import model_folder
 from compressor_cli.errors import UsageError
 from compressor_cli.stages.export.gguf import FILE, convert
@@ -105,15 +105,25 @@ def _copy(making: Making) -> Adapter | None:
 def _merge(making: Making, folder: Path) -> dict[str, Any]:
     found = making.found
     if found.kind == "model":
-        copy_model(open_model(found.folder), folder)
+        copy_model(_opened(making, found.folder), folder)
         return {}
     adapter = _read(found)  # before a model is fetched for it
+    hint = "--model names it: a folder, or a name on the hub"
     if making.base is None:
-        raise UsageError(f"{found.folder} does not say its base model", hint="--model names it: a folder, or the hub's")
-    base = open_model(model_folder(making.base, token=making.token, bars=making.bars))
+        raise UsageError(f"{found.folder} does not say its base model", hint=hint)
+    if public_name(making.base) != making.base and not Path(making.base).is_dir():
+        raise UsageError(f"the base model is not in {making.base}", hint=hint)
+    base = _opened(making, model_folder(making.base, token=making.token, bars=making.bars))
     unpack = MlxWeights(base) if base.quantization else None
     merge(base, adapter, folder, unpack=unpack, on_file=lambda n, of: making.on_event({"done": n, "total": of}))
     return _shape(adapter)
+
+
+def _opened(making: Making, folder: Path) -> ModelFolder:
+    model = open_model(folder)
+    if model.config.get("auto_map"):
+        making.tell("note: the model brings code of its own (auto_map), which is not copied")
+    return model
 
 
 def _read(found: Found) -> Adapter:
