@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy_adapters import (
     BASE,
@@ -191,6 +191,18 @@ def test_merged_by_hand(work: Path) -> None:
     assert (work / "out/chat_template.jinja").read_text() == "{{ messages }}"
 
 
+def test_a_head_that_is_the_embedding_gets_weights_of_its_own(work: Path) -> None:
+    base = write_base(work / "base")
+    change = LowRank(Stored("F32", draw(2, SIZE)), Stored("F32", draw(16, 2)), 0.5)
+    (work / "out").mkdir()
+    merge(open_model(base), Adapter({"lm_head": change}), work / "out")
+    after = load_file(work / "out/model.safetensors")
+    embedding = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    assert (after["model.embed_tokens.weight"] == embedding).all()
+    assert np.allclose(after["lm_head.weight"], embedding + product(change), atol=1e-6)
+    assert json.loads((work / "out/config.json").read_text())["tie_word_embeddings"] is False
+
+
 def test_dora_gives_each_row_its_length() -> None:
     change = LowRank(
         Stored("F32", draw(2, SIZE)), Stored("F32", draw(SIZE, 2)), 1.5, Stored("F32", np.arange(1, 9, dtype="f4"))
@@ -220,12 +232,14 @@ def test_models_that_cannot_be_merged_into(work: Path) -> None:
     with pytest.raises(UsageError, match="no weights as safetensors"):
         open_model(empty)
     base = write_base(work / "index")
+    (work / "model.safetensors").write_bytes((base / "model.safetensors").read_bytes())
     (base / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}')
     with pytest.raises(UsageError, match=r"names \.\./model\.safetensors, which is not there"):
         open_model(base)
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20))
+@example([1.00390625, 1.01171875])  # in the middle of two values each: to the even one, down and up
 def test_rounding_to_bfloat16(values: list[float]) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -245,6 +259,11 @@ def test_what_is_written_is_read_by_the_library(work: Path) -> None:
     }
     layout = {name: (tensor.dtype, tensor.data.shape) for name, tensor in tensors.items()}
     save_tensors(work / "t.safetensors", layout, tensors.__getitem__)
+    data = (work / "t.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    assert size % 8 == 0  # and so each tensor lies where its type may
+    assert all(header[name]["data_offsets"][0] % tensor.data.itemsize == 0 for name, tensor in tensors.items())
     ours, theirs = load_tensors(work / "t.safetensors"), load_file(work / "t.safetensors")
     assert ours.keys() == theirs.keys() == tensors.keys()
     for name, tensor in tensors.items():
