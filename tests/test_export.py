@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -72,7 +73,10 @@ def test_the_model_card(scc: Scc, work: Path) -> None:
     (work / "eval/first").mkdir(parents=True)
     ratio = {"value": 0.54123, "low": 0.52, "high": 0.56, "rows": 1200}
     nothing = {"value": None, "low": None, "high": None, "rows": 0}
-    summary = {"asked": 1200, "measured": 1198, "groups": {"overall": {"ratio_mean": ratio, "equivalence": nothing}}}
+    weights = hashlib.sha256((work / "run/adapter/adapter_model.safetensors").read_bytes()).hexdigest()
+    made_by = {"backend": "torch", "adapter_sha256": {"adapter/adapter_model.safetensors": weights}}
+    groups = {"overall": {"ratio_mean": ratio, "equivalence": nothing}}
+    summary = {"asked": 1200, "measured": 1198, "settings": made_by, "groups": groups}
     (work / "eval/first/summary.json").write_text(json.dumps(summary))
     words = ["export", "run", "--to", "out", "--format", "peft", "--eval", "eval/first.jsonl"]
     result = scc(*words)
@@ -93,6 +97,24 @@ def test_the_model_card(scc: Scc, work: Path) -> None:
     scc(*words, "--force", "--license", "mit", "--model", "me/base")
     front = yaml.safe_load((work / "out/README.md").read_text().split("---\n")[1])
     assert (front["license"], front["base_model"], front["base_model_relation"]) == ("mit", "me/base", "adapter")
+
+
+def test_figures_of_other_weights_are_told_to_be(scc: Scc, work: Path) -> None:
+    write_run(work / "run")
+    ratio = {"value": 0.5, "low": None, "high": None, "rows": 2}
+    summary = {"asked": 2, "measured": 2, "settings": {"backend": "embedded"}, "groups": {"overall": {"ratio": ratio}}}
+    (work / "summary.json").write_text(json.dumps(summary))
+    result = scc("export", "run", "--to", "out", "--format", "peft", "--eval", "summary.json")
+    assert result.stderr == "note: --eval measured other files of weights than these; the model card says so\n"
+    card = (work / "out/README.md").read_text().splitlines()
+    assert "By `scc eval` (summary.json, backend embedded), with 95 % intervals:" in card
+    assert "The files of weights that were measured are not those that this was made from." in card
+    (work / "summary.json").write_text('{"asked": 2}')
+    refused = scc("export", "run", "--to", "new", "--format", "peft", "--eval", "summary.json")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "error: --eval summary.json: summary.json is no summary of an eval\n",
+    )
 
 
 def test_a_card_that_someone_else_wrote_cannot_break_out(scc: Scc, work: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_state_of_training_is_given_out_first(scc: Scc, work: Path, server: Ti
     from tinker_factors import State
 
     state = "tinker://session-9:train:0/weights/step-3"
-    server.states[state] = State.new(4, 0)
+    server.states[state] = State.new(4, 0, 32)
     result = scc("export", state, "--to", "out", "--format", "peft")
     assert result.exit_code == 0
     made = [path for path in server.states if "/external_weights/export-" in path]
@@ -69,7 +69,7 @@ def test_a_run_whose_adapter_stayed_at_the_server(scc: Scc, work: Path, server: 
         path.unlink()
     state = "tinker://session-9:train:0/weights/final"
     (run / "adapter/tinker.json").write_text(json.dumps({"state_path": state, "sampler_path": "x"}))
-    server.states[state] = State.new(4, 0)
+    server.states[state] = State.new(4, 0, 32)
     result = scc("export", "run", "--to", "out", "--format", "peft")
     assert result.exit_code == 0
     assert "Compress the text." in (work / "out/README.md").read_text()
@@ -94,7 +94,7 @@ def test_paths_that_cannot_be_exported(scc: Scc, work: Path, server: TinkerServe
 
 
 def test_files_with_other_names_are_not_written(scc: Scc, work: Path, server: TinkerServer) -> None:
-    server.files["../evil.json"] = b"{}"
+    server.files = {"../evil.json": b"{}"}
     result = scc("export", KEPT, "--to", "out", "--format", "peft")
     assert "error: the server lists a file '../evil.json', which no adapter has" in result.stderr
     assert sorted(path.name for path in work.iterdir()) == ["made"]

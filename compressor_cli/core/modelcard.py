@@ -29,7 +29,7 @@ _UNTOLD = ("model", "seed", "rows", "steps", "teacher", "from_config")
 @dataclass(frozen=True)
 class CardFacts:
     """What is known. `place` is where users find it, `run` the card of the run, `shape` has the figures of the adapter,
-    and `figures` those of an eval."""
+    and `figures` those of an eval. `other_weights`: what was measured were other files than those exported."""
 
     name: str
     place: str
@@ -41,6 +41,7 @@ class CardFacts:
     losses: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     evaluation: str | None = None
+    other_weights: bool = False
     licence: str | None = None
 
 
@@ -135,6 +136,8 @@ def _evaluation(facts: CardFacts) -> Iterator[str]:
         yield "Not evaluated yet: nothing is claimed of its quality."
         return
     yield f"By `scc eval` ({_plain(facts.evaluation or '')}), with 95 % intervals:\n"
+    if facts.other_weights:
+        yield "The files of weights that were measured are not those that this was made from.\n"
     yield "| | |\n|---|---|"
     yield from _rows(facts.figures)
 

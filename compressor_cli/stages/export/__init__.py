@@ -5,7 +5,6 @@ The folder is whole or absent; a push to the hub comes after, so that its failur
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,16 +16,15 @@ from compressor_cli.backends import BACKENDS
 from compressor_cli.core.archives import is_archive
 from compressor_cli.core.files import write_atomic
 from compressor_cli.core.lowrank import public_name
-from compressor_cli.core.modelcard import CardFacts, figures_of, model_card
+from compressor_cli.core.modelcard import CardFacts, model_card
 from compressor_cli.errors import MissingExtraError, UsageError
 from compressor_cli.stages.export.forms import Format, Making, OnEvent, base_name, write_form
 from compressor_cli.stages.export.gguf import find_converter
+from compressor_cli.stages.export.measured import read_measured
 from compressor_cli.stages.export.origins import dataset_of, licence_of
 from compressor_cli.stages.export.push import push, require_push
 from compressor_cli.stages.export.sources import AtServer, Found, find_source, unpacked
 from compressor_cli.stages.export.target import replacing, require_free, write_manifest
-
-_SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
     """Raises UsageError before anything is made where it cannot work, SccError where it did not."""
     token = require_push(request.repo, request.token) if request.repo else None
     converter = find_converter(request.llama_cpp) if request.format == "gguf" else []
-    figures = _figures(request.evaluation)
+    measured = read_measured(request.evaluation) if request.evaluation else None
     given = find_source(request.source)
     require_free(request.to, _read_folders(given, request.model), force=request.force)
     with _weights(given, request, on_event) as found:
@@ -76,6 +74,9 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
             shape = write_form(
                 Making(found, base, request.format, folder, converter, request.token, request.bars, on_event)
             )
+            other = measured is not None and not measured.is_of(found.folder)
+            if other:
+                on_event({"message": "note: --eval measured other files of weights than these; the model card says so"})
             facts = CardFacts(
                 name=request.repo.rsplit("/", 1)[-1] if request.repo else found.name,
                 place=request.repo or "path/to/this/folder",
@@ -85,8 +86,9 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
                 shape=shape,
                 dataset=dataset_of(found.card),
                 losses=found.losses(),
-                figures=figures,
-                evaluation=request.evaluation.name if request.evaluation else None,
+                figures=measured.figures if measured else {},
+                evaluation=f"{measured.name}, backend {measured.backend}" if measured else None,
+                other_weights=other,
                 licence=request.licence or licence_of(base, folder),
             )
             write_atomic(folder / "README.md", model_card(facts))
@@ -123,22 +125,6 @@ def _weights(given: Found | AtServer | Path, request: ExportRequest, on_event: O
             tell(f"fetching {given.path}")
             base = fetch_adapter(given.path, Path(temporary), request.base_url, tell)
             yield given.fetched(Path(temporary), base)
-
-
-def _figures(evaluation: Path | None) -> dict[str, str]:
-    """Of the summary of an eval: in the folder of its name beside the rows, or named itself."""
-    if evaluation is None:
-        return {}
-    path = evaluation if evaluation.name == _SUMMARY else evaluation.with_suffix("") / _SUMMARY
-    if not path.is_file():
-        raise UsageError(f"--eval {evaluation}: there is no {path}", hint="scc eval writes it")
-    try:
-        figures = figures_of(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, RecursionError):
-        figures = {}
-    if not figures:
-        raise UsageError(f"--eval {evaluation}: {path} is no summary of an eval")
-    return figures
 
 
 def _read_folders(given: Found | AtServer | Path, base: str | None) -> list[Path]:
