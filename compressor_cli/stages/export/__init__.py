@@ -64,9 +64,10 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
     """Raises UsageError before anything is made where it cannot work, SccError where it did not."""
     token = require_push(request.repo, request.token) if request.repo else None
     converter = find_converter(request.llama_cpp) if request.format == "gguf" else []
-    measured = read_measured(request.evaluation) if request.evaluation else None
     given = find_source(request.source)
     require_free(request.to, _read_folders(given, request.model), force=request.force)
+    if request.evaluation:
+        read_measured(request.evaluation)  # before anything is fetched
     with _weights(given, request, on_event) as found:
         base = base_name(found, request.model)
         require_free(request.to, _read_folders(found, base), force=request.force)
@@ -74,23 +75,7 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
             shape = write_form(
                 Making(found, base, request.format, folder, converter, request.token, request.bars, on_event)
             )
-            other = measured is not None and not measured.is_of(found.folder)
-            if other:
-                on_event({"message": "note: --eval measured other files of weights than these; the model card says so"})
-            facts = CardFacts(
-                name=request.repo.rsplit("/", 1)[-1] if request.repo else found.name,
-                place=request.repo or "path/to/this/folder",
-                format=request.format,
-                base=public_name(base),
-                run=found.card,
-                shape=shape,
-                dataset=dataset_of(found.card),
-                losses=found.losses(),
-                figures=measured.figures if measured else {},
-                evaluation=f"{measured.name}, backend {measured.backend}" if measured else None,
-                other_weights=other,
-                licence=request.licence or licence_of(base, folder),
-            )
+            facts = _facts(request, found, base, shape, folder, on_event)
             write_atomic(folder / "README.md", model_card(facts))
             told = {"written": request.format, "base": public_name(base), "prompt": found.card.get("prompt")}
             files = write_manifest(folder, told)
@@ -99,6 +84,29 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
         on_event({"message": f"pushing to {request.repo}"})
         pushed = push(request.to, request.repo, token, public=request.public, bars=request.bars)
     return ExportReport(str(request.to), request.format, request.source, public_name(base), files, pushed)
+
+
+def _facts(
+    request: ExportRequest, found: Found, base: str | None, shape: dict[str, Any], folder: Path, on_event: OnEvent
+) -> CardFacts:
+    measured = read_measured(request.evaluation) if request.evaluation else None
+    other = measured is not None and not measured.is_of(found.folder)
+    if other:
+        on_event({"message": "note: --eval measured other files of weights than these; the model card says so"})
+    return CardFacts(
+        name=request.repo.rsplit("/", 1)[-1] if request.repo else found.name,
+        place=request.repo or "path/to/this/folder",
+        format=request.format,
+        base=public_name(base),
+        run=found.card,
+        shape=shape,
+        dataset=dataset_of(found.card),
+        losses=found.losses(),
+        figures=measured.figures if measured else {},
+        evaluation=f"{measured.name}, backend {measured.backend}" if measured else None,
+        other_weights=other,
+        licence=request.licence or licence_of(base, folder),
+    )
 
 
 @contextmanager
