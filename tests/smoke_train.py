@@ -23,6 +23,7 @@ from compressor_cli.core.jsonl import dump_row, read_rows
 
 SAMPLES = REPO / "configs" / "samples"
 STAGES = ("pretrain", "sft", "dpo", "distill")
+_BRIEF = ("--steps", "8", "--batch-size", "2", "--max-seq-length", "512")
 
 
 def main(backend: str, folder: Path) -> None:
@@ -67,7 +68,7 @@ def _scratch(folder: Path, model: Path) -> list[str]:
     better = str(SAMPLES / "train.jsonl")
     _run(["data", "split", better, *rejected, "--format", "preference", "--output", str(data / "preference")])
     words = ["--stages", str(REPO / "configs/stages/from-scratch.yaml"), "--data", str(data), "--model", str(model)]
-    return [*words, "--teacher", str(model), "--from-config", str(model / "config.json"), "--steps", "12"]
+    return [*words, "--teacher", str(model), "--from-config", str(model / "config.json"), *_BRIEF]
 
 
 @contextmanager
