@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+LOGITS = {"torch": 8, "local": 4}  # copies in 32 bits at once: of logits, softmax and gradients
 ADAM = 2  # moments of the optimizer, in the precision of what is trained
 FAR = 1.5  # an estimate this many times above what the machine has is refused
 
@@ -100,6 +101,7 @@ def footprint(
     batch_size: int,
     tokens: int,
     checkpointing: bool,
+    backend: str,
     reference: int = 0,
 ) -> Footprint:
     """Of one process. `rank` None trains all weights, `tokens` is the longest row, and `reference` how many further
@@ -108,11 +110,10 @@ def footprint(
     trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)
     precision = 4 if rank is not None else max(2, round(shape.bytes_per_weight))
     states = trained * precision * (1 + ADAM + (rank is not None))  # gradients, moments; the adapter itself
-    memory = (
-        weights * (1 + reference)
-        + states
-        + _activations(shape, layers if rank else shape.layers, batch_size * tokens, tokens, checkpointing)
-    )
+    in_work = batch_size * tokens
+    activations = _activations(shape, layers if rank else shape.layers, in_work, tokens, checkpointing)
+    logits = LOGITS[backend] * 4 * in_work * shape.vocabulary
+    memory = weights * (1 + reference) + states + activations + logits
     return Footprint(weights, trained, memory, trained * precision * (1 + ADAM))
 
 
@@ -123,8 +124,7 @@ def _activations(shape: Shape, layers: int, tokens: int, length: int, checkpoint
         8 * shape.hidden + 3 * shape.attention + 2 * shape.key_values + 4 * shape.inner + heads * length
     )
     kept = layers * tokens * shape.hidden + one_layer if checkpointing else layers * one_layer
-    logits = 3 * tokens * shape.vocabulary  # logits, their softmax in 32 bits, and its gradient
-    return kept * width + logits * 4
+    return kept * width
 
 
 def machine_memory() -> int:

@@ -134,6 +134,7 @@ def _footprint(job: TrainJob) -> Footprint | None:
         batch_size=settings.batch_size,
         tokens=job.train.longest,
         checkpointing=checkpointing,
+        backend=job.backend,
         reference=teacher,
     )
 
