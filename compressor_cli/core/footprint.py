@@ -15,7 +15,7 @@ from typing import Any
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 LOGITS = {"torch": 8, "local": 4}  # copies in 32 bits at once: of logits, softmax and gradients
 ADAM = 2  # moments of the optimizer, in the precision of what is trained
-FAR = 1.5  # an estimate this many times above what the machine has is refused
+FAR = 2.0  # an estimate this many times above what the machine has is refused
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def footprint(
     backend: str,
     reference: int = 0,
 ) -> Footprint:
-    """Of one process. `rank` None trains all weights, `tokens` is the longest row, and `reference` how many further
+    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, and `reference` how many further
     models are held in memory, such as a teacher."""
     weights = round(shape.parameters * shape.bytes_per_weight)
     trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)

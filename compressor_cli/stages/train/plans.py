@@ -132,7 +132,7 @@ def _footprint(job: TrainJob) -> Footprint | None:
         rank=settings.rank if settings.fine_tune_type != "full" else None,
         layers=shape.layers if layers < 0 else min(layers, shape.layers),
         batch_size=settings.batch_size,
-        tokens=job.train.longest,
+        tokens=job.train.longest * (2 if settings.stage == "dpo" else 1),  # chosen and rejected
         checkpointing=checkpointing,
         backend=job.backend,
         reference=teacher,
