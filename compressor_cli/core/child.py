@@ -38,11 +38,8 @@ def run_in_child(target: str, args: tuple[Any, ...], on_event: OnEvent) -> Any:
     SccError that names what was saved last, if an event had `saved`.
     """
     ours, theirs = socket.socketpair()
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
     with _passed_on() as passed, ours, theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
-        )
+        process = start_child(serve, theirs)
         passed.to(process)
         theirs.close()
         try:
@@ -50,6 +47,17 @@ def run_in_child(target: str, args: tuple[Any, ...], on_event: OnEvent) -> Any:
                 return _converse(pipe, process, (target, args), on_event, passed)
         finally:  # the pipe is closed, so the child ends
             process.wait()
+
+
+def start_child(serve: Callable[[int], None], end: socket.socket) -> subprocess.Popen[bytes]:
+    """A process in a session of its own that calls `serve`, of a module, with the descriptor of its `end`."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from {serve.__module__} import {serve.__name__}; {serve.__name__}({end.fileno()})"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[end.fileno()], start_new_session=True
+    )
 
 
 class _Passed:
@@ -107,11 +115,11 @@ def _converse(
     if kind == "left":
         raise SystemExit(rest[0])
     if kind == "refused":
-        raise _rebuilt(*rest)
+        raise rebuilt(*rest)
     raise ChildError(f"in the child process:\n{rest[0]}")
 
 
-def _rebuilt(kind: type[SccError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SccError:
+def rebuilt(kind: type[SccError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SccError:
     """Without its `__init__`, whose parameters are not those that the exception keeps."""
     error = kind.__new__(kind)
     error.args = args
@@ -122,30 +130,41 @@ def _rebuilt(kind: type[SccError], args: tuple[Any, ...], attributes: dict[str, 
 def _died(code: int, saved: str | None, passed: list[int]) -> NoReturn:
     if -code in passed or len(passed) >= _PATIENCE:
         raise SystemExit(128 + passed[0])
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended without a word (exit code {code})"
     raise SccError(
-        f"the process that trains {how}" + (f"; the last checkpoint is {saved}" if saved else ""),
+        f"the process that trains {how_it_ended(code)}" + (f"; the last checkpoint is {saved}" if saved else ""),
         hint="the same command goes on from the last checkpoint. Without memory a system ends a process like this: "
         "a smaller --batch-size or --max-seq-length needs less, and so does a smaller model",
     )
+
+
+def how_it_ended(code: int) -> str:
+    """`code` is that of a process which should have gone on."""
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended without a word (exit code {code})"
+
+
+def open_pipe(descriptor: int) -> Connection:
+    """In the child: what libraries print goes to stderr, for stdout is the parent's, for its result."""
+    with suppress(OSError):  # closed
+        os.dup2(2, 1)
+    return Connection(descriptor)
+
+
+def find_target(target: str) -> Callable[..., Any]:
+    module, _, name = target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def serve(descriptor: int) -> None:
     """What the child does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     signal.signal(signal.SIGTERM, _leave)
-    with suppress(OSError):  # closed
-        os.dup2(2, 1)  # stdout is the parent's, for its result
-    pipe = Connection(descriptor)
+    pipe = open_pipe(descriptor)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         target, args = pipe.recv()
         threading.Thread(target=_watch, args=(pipe,), daemon=True).start()
-        module, _, name = target.partition(":")
-        reply: tuple[Any, ...] = (
-            "returned",
-            getattr(importlib.import_module(module), name)(*args, on_event=_teller(pipe)),
-        )
+        reply: tuple[Any, ...] = ("returned", find_target(target)(*args, on_event=_teller(pipe)))
     except SccError as exc:
         reply = ("refused", type(exc), exc.args, exc.__dict__)
     except KeyboardInterrupt:
