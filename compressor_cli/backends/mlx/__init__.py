@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from compressor_cli.backends import BACKENDS
+from compressor_cli.backends.mlx.generating import open_generator
 from compressor_cli.core.child import run_in_child
 from compressor_cli.core.models import one_line
 from compressor_cli.core.runs import OnEvent
@@ -21,7 +22,12 @@ from compressor_cli.core.training import Launch, RunReport, TrainJob, conduct_ru
 from compressor_cli.errors import MissingExtraError, SccError, UsageError, install_command
 from compressor_cli.settings import LocalSettings
 
+__all__ = ["conduct", "open_generator"]
 PACKAGES = ("mlx", "mlx-lm")
+_LESS = (
+    "the same command goes on from the last checkpoint. A smaller --batch-size or --max-seq-length needs less, and so "
+    "does a smaller model"
+)
 
 
 def conduct(job: TrainJob, launch: Launch) -> RunReport:
@@ -38,11 +44,11 @@ def conduct(job: TrainJob, launch: Launch) -> RunReport:
 
 def conduct_here(job: TrainJob, launch: dict[str, Any], on_event: OnEvent) -> RunReport:
     """In the child. `launch` are the fields of Launch but for `on_event`, which a process does not give to another."""
-    _import_mlx()
+    import_mlx()
     from compressor_cli.backends.mlx.model import prepare
     from compressor_cli.backends.mlx.training import fit
 
-    with _told_memory():
+    with told_memory(_LESS):
         trained = prepare(job)
         return conduct_run(job, Launch(**launch, on_event=on_event), partial(fit, trained), PACKAGES)
 
@@ -60,7 +66,7 @@ def _refuse(settings: LocalSettings) -> None:
             raise UsageError(f"{name} belongs to adapters, and fine_tune_type: full has none")
 
 
-def _import_mlx() -> None:
+def import_mlx() -> None:
     """Without its backend MLX is found, and cannot be loaded."""
     for name in BACKENDS["local"].packages:
         try:
@@ -74,15 +80,11 @@ def _import_mlx() -> None:
 
 
 @contextmanager
-def _told_memory() -> Iterator[None]:
+def told_memory(hint: str) -> Iterator[None]:
     """Memory that MLX does not get is a RuntimeError, where it is not the end of the process."""
     try:
         yield
     except (RuntimeError, MemoryError) as exc:
         if isinstance(exc, RuntimeError) and not re.search(r"(?i)memory|allocate", str(exc)):
             raise
-        raise SccError(
-            f"MLX is out of memory: {one_line(exc)}",
-            hint="the same command goes on from the last checkpoint. A smaller --batch-size or --max-seq-length "
-            "needs less, and so does a smaller model",
-        ) from None
+        raise SccError(f"MLX is out of memory: {one_line(exc)}", hint=hint) from None
