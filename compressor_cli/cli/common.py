@@ -16,6 +16,16 @@ TokenizerOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
 ]
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("--adapter", help="A run of scc train, or a folder of an adapter: it writes the prose."),
+]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", help="What runs the adapter: local, torch, tinker, openai; default: its own.")
+]
+ServerOption = Annotated[
+    str | None, typer.Option("--base-url", help="Address of the server of --backend openai or tinker.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

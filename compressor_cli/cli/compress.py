@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compressor_cli.cli.common import (
+    AdapterOption,
+    BackendOption,
     ConfigOption,
     JsonOption,
-    ModelOption,
+    ServerOption,
     TokenizerOption,
     json_bytes,
     print_json,
@@ -36,12 +38,22 @@ def compress(
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Keep at most this many tokens.")] = None,
     tokenizer: TokenizerOption = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="auto, or prose, code or json to treat any text as such.")
+        str | None,
+        typer.Option("--engine", help="auto, or adapter; or prose, code or json to treat any text as such."),
     ] = None,
     domain: Annotated[
         str | None, typer.Option("--domain", help="What the text is: prose, code, json or mixed; default: detected.")
     ] = None,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="A run of scc train --backend extractive; of an adapter its base, or its name on a server.",
+        ),
+    ] = None,
+    adapter: AdapterOption = None,
+    backend: BackendOption = None,
+    base_url: ServerOption = None,
     level: Annotated[
         str | None,
         typer.Option("--level", help="Code: whitespace, comments, compact or outline; with a budget the last tried."),
@@ -80,6 +92,13 @@ def compress(
     ] = None,
     chat: Annotated[
         bool | None, typer.Option("--chat", help='The text is {"messages": [...]}: compress its long contents.')
+    ] = None,
+    adaptive: Annotated[
+        bool | None, typer.Option("--adaptive", help="The rate that suits what the text is for, as --task or guessed.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="qa (aims at 0.5), code (0.7), chat (0.4) or memory (0.3); implies --adaptive."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
     output_dir: Annotated[
@@ -141,12 +160,7 @@ def _settings(flags: dict[str, Any], config: Path | None) -> CompressSettings:
     from compressor_cli.settings import CompressSettings, load_settings
 
     given = {name: flags[name] for name in CompressSettings.model_fields}
-    settings = load_settings(config, compress=given).compress
-    # A budget given as a flag takes the place of the other kind from the environment or a file.
-    for one, other in (("rate", "max_tokens"), ("max_tokens", "rate")):
-        if given[one] is not None and given[other] is None:
-            settings = settings.model_copy(update={other: None})
-    return settings
+    return load_settings(config, compress=given).compress.overridden(given)
 
 
 def _check_together(flags: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from compressor_cli.core.facts import check_facts
 from compressor_cli.core.tokens import TokenCounter, token_counter
 from compressor_cli.engines.chat import compress_chat
 from compressor_cli.engines.chat_read import Kept, is_chat
-from compressor_cli.engines.dispatch import domain_of, treat
+from compressor_cli.engines.dispatch import domain_of, treat, without_adapter
 from compressor_cli.engines.expand import text_map
 from compressor_cli.engines.guard import lost_as_told
 from compressor_cli.engines.options import KEPT_TURNS, Options
@@ -21,7 +21,7 @@ from compressor_cli.engines.outcome import Outcome
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Block, FactReport, Receipt
 
-_LOSSY = ("prose", "logs", "code")
+_LOSSY = ("prose", "logs", "code", "adapter")
 WITHIN = "already within the budget"
 _TRIALS = 12  # of budgets that are said to be enough, each higher by twice as much
 
@@ -45,6 +45,11 @@ def compress(
     keep_last: int | None = Options.keep_last,
     stable_prefix: int = Options.stable_prefix,
     chat: bool = Options.chat,
+    adapter: str | Path | None = Options.adapter,
+    backend: str | None = Options.backend,
+    base_url: str | None = Options.base_url,
+    adaptive: bool = Options.adaptive,
+    task: str | None = Options.task,
     filename: str | None = Options.filename,
     with_map: bool = False,
 ) -> Receipt:
@@ -65,7 +70,8 @@ def compress(
         rate=rate, max_tokens=max_tokens, tokenizer=tokenizer, engine=engine, domain=domain, model=model, level=level,
         query=query, protect=protect, protect_pattern=protect_pattern, allow_loss=allow_loss,
         omission_marker=omission_marker, keep_first=keep_first, keep_last=keep_last, stable_prefix=stable_prefix,
-        chat=chat, filename=filename,
+        chat=chat, adapter=adapter, backend=backend, base_url=base_url, adaptive=adaptive, task=task,
+        filename=filename,
     )  # fmt: skip
     began = time.perf_counter()
     if not isinstance(text, str):
@@ -98,10 +104,10 @@ def _receipt(text: str, options: Options, counter: TokenCounter, began: float, *
     found = domain_of(text, options)
 
     def within(most: int | None) -> Outcome:
-        return _outcome(text, found, options, most, tokens_in, counter)
+        return _outcome(text, found, without_adapter(options), most, tokens_in, counter)
 
     try:
-        outcome = within(budget)
+        outcome = _outcome(text, found, options, budget, tokens_in, counter)
     except BudgetTooSmallError as exc:
         raise (exc if part else exc.of(_enough(within, exc.tokens_needed, tokens_in), budget)) from None
     tokens_out = counter.count(outcome.compressed)
@@ -179,8 +185,9 @@ def _chat(text: str, options: Options, budget: int | None, counter: TokenCounter
     turns = KEPT_TURNS if options.keep_last is None else options.keep_last
     kept = Kept(options.keep_first, turns, options.stable_prefix)
     inner = replace(
-        options, chat=False, keep_first=0, keep_last=None, stable_prefix=0, rate=None, max_tokens=None, filename=None
-    )
+        options, chat=False, keep_first=0, keep_last=None, stable_prefix=0, rate=None, max_tokens=None, filename=None,
+        task=options.task_of("chat"),
+    )  # fmt: skip
 
     def compress_content(content: str, most: int | None) -> Receipt:
         return _receipt(content, replace(inner, max_tokens=most), counter, time.perf_counter(), part=True)

@@ -17,7 +17,7 @@ from compressor_cli.engines.code_languages import by_extension
 from compressor_cli.engines.comments import spared_comments
 from compressor_cli.engines.guard import lost_as_told
 from compressor_cli.engines.logs import Folded
-from compressor_cli.engines.options import Options
+from compressor_cli.engines.options import DEFAULT_RATE, TASK_RATES, Options
 from compressor_cli.engines.outcome import Outcome
 from compressor_cli.engines.readings import readings
 from compressor_cli.engines.scorer import model_folder
@@ -25,7 +25,6 @@ from compressor_cli.engines.structured import compress_structured, source_of
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Block
 
-DEFAULT_RATE = 0.5
 # Endings of forms in which a word lost is a fault.
 _FORMS = {
     "csv": "csv", "tsv": "tsv", "yaml": "yaml", "yml": "yaml", "xml": "xml", "svg": "xml", "html": "html",
@@ -39,7 +38,7 @@ def domain_of(text: str, options: Options) -> Domain:
         return Domain("chat", None, "as --chat says")
     if options.domain:
         return replace(_as_given(text, options.domain), why=f"as --domain {options.domain} says")
-    if options.engine != "auto":
+    if options.engine not in ("auto", "adapter"):
         return replace(_as_given(text, options.engine), why=f"as --engine {options.engine} says")
     named = _named(options.filename) if options.filename else None
     if named:
@@ -78,15 +77,54 @@ def treat(text: str, found: Domain, options: Options, budget: int | None, counte
 def _by_engine(
     text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter, *, pinned: bool
 ) -> Outcome:
+    task = options.task_of(found.name)
+    share = TASK_RATES[task] if task else DEFAULT_RATE
     if found.name in ("prose", "mixed"):
-        return _prose(text, options, budget, counter, pinned)
+        written = _written if options.names_adapter else _prose
+        return _for_task(written(text, options, budget, counter, pinned, share), task)
     if found.name == "json" or found.language in _TABLES:
         outcome = _structured(text, found, options, budget, counter)
     else:
-        outcome = _code(text, found, options, budget, counter)
+        outcome = _for_task(_code(text, found, options, budget, counter, share if task else None), task)
     if options.query:
         outcome = replace(outcome, warnings=(*outcome.warnings, f"the query makes no difference to {found.name}"))
+    if options.engine == "adapter":
+        told = f"{found.name} has an engine of its own, and the adapter was not asked; --domain prose asks it"
+        outcome = replace(outcome, warnings=(*outcome.warnings, told))
     return outcome
+
+
+def _for_task(outcome: Outcome, task: str | None) -> Outcome:
+    if task is None:
+        return outcome
+    return replace(outcome, warnings=(*outcome.warnings, f"task {task}: the aim is {TASK_RATES[task]:g} of the tokens"))
+
+
+def without_adapter(options: Options) -> Options:
+    """The same of the embedded engine: `model` had named the base of the adapter."""
+    if not options.names_adapter:
+        return options
+    return replace(options, engine="auto", adapter=None, backend=None, base_url=None, model=None)
+
+
+def _written(
+    text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool, share: float
+) -> Outcome:
+    """By the adapter, as far as it is ready and its results hold; by the embedded engine else."""
+    from compressor_cli.engines.adapter import compress_written
+    from compressor_cli.engines.adapter_model import ready_model
+
+    plain = without_adapter(options)
+
+    def embedded(part: str, most: int | None) -> Outcome:
+        return _prose(part, plain, most, counter, pinned, share)
+
+    model = ready_model(options)
+    if isinstance(model, str):
+        outcome = embedded(text, budget)
+        return replace(outcome, warnings=(f"the adapter is not ready: {model}", *outcome.warnings))
+    aim = share if options.is_adaptive else None
+    return compress_written(text, options, budget, counter.count, model=model, embedded=embedded, aim=aim)
 
 
 def _structured(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
@@ -107,7 +145,10 @@ def _structured(text: str, found: Domain, options: Options, budget: int | None, 
     return Outcome(engine, result.text, result.warnings, budget, minified=result.minified)
 
 
-def _code(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
+def _code(
+    text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter, aim: float | None
+) -> Outcome:
+    """With an `aim` alone the levels are climbed as with a budget, and the last one is taken however long it is."""
     language, count = found.language, counter.count
     if language is None or (language in LANGUAGES and not options.filename):
         language = language_of(text, None)  # by parsing: better than by the looks of some lines
@@ -117,16 +158,17 @@ def _code(text: str, found: Domain, options: Options, budget: int | None, counte
     if not middle:
         return all_stays(text, budget, counter.count)
     pinned = len(head), len(tail) if options.keep_last else 0
-    if budget is None:
+    if budget is None and (aim is None or options.level):
         result = _code_within(text, language, options, options.level or "comments", pinned)
         return _code_outcome(text, result, None)
     top = options.level or ("outline" if options.allow_loss else "compact")
     smallest = count(text)
+    most = budget if budget is not None else int((aim or 1) * smallest)
     for level in LEVELS[: LEVELS.index(top) + 1]:
         result = _code_within(text, language, options, level, pinned)
         size = count(result.text)
-        if size <= budget:
-            return _code_outcome(text, result, budget)
+        if size <= most or (budget is None and level == top):
+            return _code_outcome(text, result, most)
         smallest = min(smallest, size)
     bare = count(compress_code(text, language=language, level=top, pinned=pinned).text)
     hints = [] if top == "outline" else ["--level outline leaves bodies out"]
@@ -183,12 +225,14 @@ def _as_prose(options: Options) -> str:
     return f"{_told(options)} prose treats it as prose"
 
 
-def _prose(text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool) -> Outcome:
-    """The first reading that fits the budget, of those that lose the least."""
+def _prose(
+    text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool, rate: float
+) -> Outcome:
+    """The first reading that fits the budget, of those that lose the least; without one `rate` is the aim."""
     from compressor_cli.engines.prose import compress_prose
     from compressor_cli.engines.scorer import EMBEDDED, load_scorer
 
-    aim = budget if budget is not None else int(DEFAULT_RATE * counter.count(text))
+    aim = budget if budget is not None else int(rate * counter.count(text))
     refused: list[BudgetTooSmallError] = []
     for read in readings(text, options, budget):
         folded, notes = read.folded, (read.folded.note,) if read.folded.note else ()
@@ -198,7 +242,7 @@ def _prose(text: str, options: Options, budget: int | None, counter: TokenCounte
         if read.options is None:
             continue
         scorer = load_scorer(model_folder(options.model) if options.model is not None else EMBEDDED)
-        share = min(aim / size, 1.0) if notes else DEFAULT_RATE
+        share = min(aim / size, 1.0) if notes else rate
         try:
             result = compress_prose(
                 folded.text, read.options, share=share, budget=budget, count=counter.count, scorer=scorer,

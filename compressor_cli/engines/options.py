@@ -17,7 +17,15 @@ from compressor_cli.engines.code import LEVELS
 from compressor_cli.engines.patterns import UserPattern
 from compressor_cli.errors import UsageError
 
-ENGINES = ("auto", "prose", "code", "json")
+ENGINES = ("auto", "prose", "code", "json", "adapter")
+BACKENDS = ("local", "torch", "tinker", "openai")
+TASK_RATES = {
+    "qa": 0.5,
+    "code": 0.7,
+    "chat": 0.4,
+    "memory": 0.3,
+}  # aims, as DEFAULT_RATE is: protected facts stretch them
+DEFAULT_RATE = 0.5
 PROTECTED = ",".join(kind for kind in KINDS if kind != "names")
 KEPT_TURNS = 2
 _FITTING = {"prose": ("prose", "mixed"), "code": ("code",), "json": ("json",)}  # domains an engine takes
@@ -27,7 +35,8 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "rate": _NUMBER, "max_tokens": _WHOLE, "tokenizer": _TEXT, "engine": _TEXT, "domain": _TEXT,
     "model": ((str, Path), "the path of a folder"), "level": _TEXT, "query": _TEXT, "protect": _TEXTS,
     "protect_pattern": _TEXTS, "allow_loss": _YES, "omission_marker": _YES, "keep_first": _WHOLE, "keep_last": _WHOLE,
-    "stable_prefix": _WHOLE, "chat": _YES, "filename": _TEXT,
+    "stable_prefix": _WHOLE, "chat": _YES, "adapter": ((str, Path), "the path of a folder"), "backend": _TEXT,
+    "base_url": _TEXT, "adaptive": _YES, "task": _TEXT, "filename": _TEXT,
 }  # fmt: skip
 
 
@@ -38,6 +47,9 @@ class Options:
     `keep_first` and `keep_last` are of turns for a chat, of lines for code, of sentences for any other text. `filename`
     helps to tell code. Kinds that `protect` names are protected where the default, None, gives way: in comments at a
     level that was asked for, and in times of folded log lines.
+
+    `adapter` or `backend` name a trained model, which then writes the prose; `model` is its base, or its name on the
+    server at `base_url`. `task` says what the text is for, `adaptive` guesses it; the rate is that of `TASK_RATES`.
     """
 
     rate: float | None = None
@@ -56,6 +68,11 @@ class Options:
     keep_last: int | None = None
     stable_prefix: int = 0
     chat: bool = False
+    adapter: str | Path | None = None
+    backend: str | None = None
+    base_url: str | None = None
+    adaptive: bool = False
+    task: str | None = None
     filename: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,7 +81,9 @@ class Options:
         _one_of("engine", self.engine, ENGINES)
         _one_of("domain", self.domain, DOMAINS)
         _one_of("level", self.level, LEVELS)
-        if self.engine != "auto" and self.domain and self.domain not in _FITTING[self.engine]:
+        _one_of("task", self.task, tuple(TASK_RATES))
+        self._check_adapter()
+        if self.domain and self.domain not in _FITTING.get(self.engine, DOMAINS):
             raise UsageError(
                 f"--engine {self.engine} does not fit --domain {self.domain}", hint="leave one of them out"
             )
@@ -78,7 +97,7 @@ class Options:
                 raise UsageError(f"{_flag(name)} {getattr(self, name)}: at least 0 is needed")
         if self.chat:
             for name in ("engine", "domain"):
-                if getattr(self, name) not in ("auto", None):
+                if getattr(self, name) not in ("auto", "adapter", None):
                     raise UsageError(
                         f"--chat and {_flag(name)} exclude each other", hint="each content gets the engine it needs"
                     )
@@ -104,6 +123,45 @@ class Options:
             raise UsageError(f"--rate {self.rate} is outside (0, 1]", hint="0.5 keeps at most half of the tokens")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise UsageError(f"--max-tokens {self.max_tokens}: at least 1 is needed")
+        if self.is_adaptive and not (self.rate is None and self.max_tokens is None):
+            given = "--rate" if self.max_tokens is None else "--max-tokens"
+            told = "--task" if self.task else "--adaptive"
+            raise UsageError(f"{told} and {given} exclude each other", hint=f"{told} chooses the rate")
+
+    def _check_adapter(self) -> None:
+        _one_of("backend", self.backend, BACKENDS)
+        if self.engine not in ("auto", "adapter"):
+            for name in ("adapter", "backend", "base_url"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{_flag(name)} says nothing to --engine {self.engine}", hint="--engine adapter")
+        if self.engine == "adapter" and not self.names_adapter:
+            raise UsageError(
+                "--engine adapter: which one?",
+                hint="--adapter RUN; of a model on a server: --backend openai --model NAME --base-url URL",
+            )
+        if self.base_url is not None and self.backend not in ("openai", "tinker"):
+            raise UsageError("--base-url is for --backend openai or tinker")
+        if self.backend == "openai" and not (self.model and self.base_url):
+            raise UsageError(
+                "--backend openai needs --model, the name under which the server has it, and --base-url",
+                hint="--base-url http://localhost:8080/v1",
+            )
+
+    @property
+    def names_adapter(self) -> bool:
+        """Whether a trained model is asked for; `auto` takes it where it is ready."""
+        return self.adapter is not None or self.backend is not None
+
+    @property
+    def is_adaptive(self) -> bool:
+        return self.adaptive or self.task is not None
+
+    def task_of(self, domain: str) -> str | None:
+        """What a text of this domain is for; None where the rate does not depend on it."""
+        if not self.is_adaptive:
+            return None
+        guessed = "chat" if domain == "chat" else "qa" if self.query else "code" if domain == "code" else "memory"
+        return self.task or guessed
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:

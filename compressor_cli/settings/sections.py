@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,10 @@ DEFAULT_DATASET = "Sudhendra/semantic-compression-sft"
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_RATES = (("rate",), ("max_tokens",), ("adaptive", "task"))  # of which one counts
+_ADAPTER = ("adapter", "backend", "base_url")
 
 
 class CompressSettings(Section):
@@ -36,6 +41,11 @@ class CompressSettings(Section):
     keep_last: int | None = None
     stable_prefix: int | None = None
     chat: bool | None = None
+    adapter: str | None = None
+    backend: str | None = None
+    base_url: str | None = None
+    adaptive: bool | None = None
+    task: str | None = None
 
     @field_validator("protect", mode="before")
     @classmethod
@@ -51,6 +61,19 @@ class CompressSettings(Section):
 
     def given(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True)
+
+    def overridden(self, given: Mapping[str, Any]) -> CompressSettings:
+        """With `given`, which has more weight: a rate, or an engine, hides whatever else would choose it."""
+        told = {name: value for name, value in given.items() if value is not None}
+        hidden: set[str] = set()
+        for group in _RATES:
+            if any(told.get(name) for name in group):
+                hidden |= {name for other in _RATES if other != group for name in other} - told.keys()
+        if told.get("engine") in ("prose", "code", "json") and told.keys().isdisjoint(_ADAPTER):
+            hidden.update(_ADAPTER)
+            if self.adapter is not None or self.backend is not None:
+                hidden |= {"model"} - told.keys()
+        return self.model_copy(update={**dict.fromkeys(hidden), **told})
 
 
 class CorpusSettings(Section):

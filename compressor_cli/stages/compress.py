@@ -14,7 +14,9 @@ from compressor_cli import __version__
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import Journal, content_key, parse_row, read_lines
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.adapter_model import backend_of, ready_model
 from compressor_cli.engines.compress import compress
+from compressor_cli.engines.dispatch import without_adapter
 from compressor_cli.engines.options import Options
 from compressor_cli.engines.scorer import EMBEDDED, load_scorer, model_folder
 from compressor_cli.errors import SccError, UsageError
@@ -64,11 +66,8 @@ def compress_file(
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"--output {target} is the input itself", hint="name another output")
     token_counter(options.tokenizer)  # what is wrong for every row is refused before the first
-    folder = model_folder(options.model) if options.model else EMBEDDED
-    load_scorer(folder)
+    made_by = _made_by(options, field)
     tasks = list(islice(_read_tasks(source, field, options.chat), limit))
-    made_by = {name: value for name, value in asdict(options).items() if name != "filename"}
-    made_by |= {"field": field, "model_sha256": sha256_file(folder / "model.onnx"), "version": __version__}
     counts: Counter[str] = Counter()
     with Journal(target, made_by, resume=resume) as journal:
         if journal.repaired:
@@ -101,6 +100,20 @@ def compress_file(
             tokens_in=counts["tokens_in"],
             tokens_out=counts["tokens_out"],
         )
+
+
+def _made_by(options: Options, field: str) -> dict[str, Any]:
+    """Whatever changes a row. Raises where the model of the settings cannot be opened."""
+    plain = without_adapter(options)
+    folder = model_folder(plain.model) if plain.model else EMBEDDED
+    load_scorer(folder)
+    made_by = {name: value for name, value in asdict(options).items() if name != "filename"}
+    made_by |= {"field": field, "model_sha256": sha256_file(folder / "model.onnx"), "version": __version__}
+    if options.names_adapter:
+        ready = ready_model(options)
+        _, found = backend_of(options)
+        made_by |= {"adapter_sha256": found.identity() if found else {}, "ready": not isinstance(ready, str)}
+    return made_by
 
 
 def _compress_row(task: _Task, options: Mapping[str, Any]) -> dict[str, Any]:
