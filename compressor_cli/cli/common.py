@@ -16,6 +16,13 @@ TokenizerOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="A run of scc train --backend extractive; default: embedded.")
 ]
+EngineModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A run of scc train --backend extractive; of an adapter its base, or its name on a server.",
+    ),
+]
 AdapterOption = Annotated[
     str | None,
     typer.Option("--adapter", help="A run of scc train, or a folder of an adapter: it writes the prose."),

@@ -13,6 +13,7 @@ from compressor_cli.cli.common import (
     AdapterOption,
     BackendOption,
     ConfigOption,
+    EngineModelOption,
     JsonOption,
     ServerOption,
     TokenizerOption,
@@ -44,13 +45,7 @@ def compress(
     domain: Annotated[
         str | None, typer.Option("--domain", help="What the text is: prose, code, json or mixed; default: detected.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A run of scc train --backend extractive; of an adapter its base, or its name on a server.",
-        ),
-    ] = None,
+    model: EngineModelOption = None,
     adapter: AdapterOption = None,
     backend: BackendOption = None,
     base_url: ServerOption = None,

@@ -23,6 +23,7 @@ from compressor_cli.cli import (
     export,
     runs,
     seed,
+    serve,
     tokens,
     train,
     validate,
@@ -101,6 +102,7 @@ def root(
 
 
 app.command("compress")(compress.compress)
+app.command("serve")(serve.serve)
 app.command("expand")(expand.expand)
 app.command("check")(check.check)
 app.command("tokens")(tokens.tokens)

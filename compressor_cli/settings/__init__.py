@@ -49,6 +49,7 @@ from compressor_cli.settings.sections import (
     EvalSettings,
     PullSettings,
     Section,
+    ServeSettings,
     SpendSettings,
     SplitSettings,
     ValidationSettings,
@@ -85,6 +86,7 @@ __all__ = [
     "LocalSettings",
     "PullSettings",
     "Section",
+    "ServeSettings",
     "Settings",
     "SpendSettings",
     "SplitSettings",
@@ -130,6 +132,7 @@ class Settings(BaseSettings):
     chat: ChatSettings = ChatSettings()
     data_check: DataCheckSettings = DataCheckSettings()
     eval: EvalSettings = EvalSettings()
+    serve: ServeSettings = ServeSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -211,6 +214,8 @@ def _read_sections(path: Path | None) -> dict[str, Any]:
     for section, values in content.items():
         if section in _sections() and values is not None and not isinstance(values, dict):
             raise UsageError(f"--config {path}: {section}: settings by name are needed")
+    if "token" in (content.get("serve") or {}):
+        raise UsageError(f"--config {path}: serve.token: a file of settings holds no keys", hint="SCC_SERVE__TOKEN")
     return {section: {} if values is None and section in _sections() else values for section, values in content.items()}
 
 

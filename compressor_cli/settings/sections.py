@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 DEFAULT_DATASET = "Sudhendra/semantic-compression-sft"
 
@@ -74,6 +74,22 @@ class CompressSettings(Section):
             if self.adapter is not None or self.backend is not None:
                 hidden |= {"model"} - told.keys()
         return self.model_copy(update={**dict.fromkeys(hidden), **told})
+
+
+class ServeSettings(Section):
+    """`timeout` in seconds is for a whole request to arrive, `grace` for what is in work at the end. `concurrency`
+    texts are in work at once; where `queue` are there, others are refused. The token is never in a file of settings.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(8765, ge=0, le=65535)
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    max_bytes: int = Field(4_000_000, ge=1)
+    timeout: float = Field(30, gt=0)
+    grace: float = Field(30, ge=0)
+    concurrency: int = Field(8, ge=1, le=256)
+    queue: int = Field(64, ge=1)
 
 
 class CorpusSettings(Section):
