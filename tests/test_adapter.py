@@ -371,6 +371,7 @@ def test_a_batch_is_of_one_adapter(model: ScriptedModel, run: Path, work: Path, 
     assert scc(*words, "--limit", "2").exit_code == 0
     assert scc(*words, "--resume").exit_code == 0
     done = [json.loads(line) for line in (work / "out.jsonl").read_text().splitlines()]
-    assert [row["engine"] for row in done] == ["adapter"] * 5 and len(model.batches) == 5
+    assert [row["engine"] for row in done] == ["adapter"] * 5 and [row["id"] for row in done] == list(range(5))
+    assert sum(len(batch) for batch in model.batches) == 5 and len(model.batches) < 5
     other = scc("compress", "--input", "in.jsonl", "--output", "out.jsonl", "--resume")
     assert other.exit_code == 2 and "adapter" in other.stderr

@@ -24,12 +24,12 @@ from conftest import Scc
 
 from compressor_cli import compress
 from compressor_cli.core.generation import Prompt, Sampling
+from compressor_cli.engines.adapter_batching import Batching
 from compressor_cli.engines.adapter_model import close_model, open_model
 from compressor_cli.engines.options import Options
 from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import CompressSettings, ServeSettings
 from compressor_cli.stages.serve import compress_request, serve
-from compressor_cli.stages.serve.batching import Batching
 
 __all__ = ["model", "run"]  # fixtures
 TOKEN = "a-token-of-the-test"

@@ -74,10 +74,10 @@ class Model:
                 self._answers.popitem(last=False)
 
 
-def ready_model(options: Options) -> Model | str:
+def ready_model(options: Options, wrap: Wrap = lambda opened: opened()) -> Model | str:
     """Or why there is none, where `auto` may go on without. Raises that, where the adapter is asked for."""
     try:
-        return open_model(options)
+        return open_model(options, wrap)
     except SccError as exc:
         lacking = isinstance(exc, MissingExtraError | MissingKeyError) or not isinstance(exc, UsageError)
         if options.engine == "adapter" or not lacking:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from compressor_cli import __version__
 from compressor_cli.core.files import sha256_file
 from compressor_cli.core.jsonl import Journal, content_key, parse_row, read_lines
 from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.adapter_batching import Batching
 from compressor_cli.engines.adapter_model import backend_of, ready_model
 from compressor_cli.engines.compress import compress
 from compressor_cli.engines.dispatch import without_adapter
@@ -21,6 +23,8 @@ from compressor_cli.engines.options import Options
 from compressor_cli.engines.scorer import EMBEDDED, load_scorer, model_folder
 from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import CompressSettings
+
+_AT_ONCE = 8  # rows whose pieces an adapter gets together
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,11 @@ def compress_file(
     with Journal(target, made_by, resume=resume) as journal:
         if journal.repaired:
             on_event({"message": f"{target}: a torn last row ({journal.repaired} bytes) was cut off; it is done again"})
-        for done, task in enumerate(tasks):
+        waiting = [task for task in tasks if not journal.has(task.key, retry_errors=retry_errors)]
+        counts["already_there"] = len(tasks) - len(waiting)
+        at_once = _AT_ONCE if options.names_adapter else 1
+        for done, (task, row) in enumerate(_compressed(waiting, given, at_once), counts["already_there"]):
             on_event({"done": done, "total": len(tasks)})
-            if journal.has(task.key, retry_errors=retry_errors):
-                counts["already_there"] += 1
-                continue
-            row = _compress_row(task, given)
             if "error" in row and journal.has(task.key):  # it failed as it had failed before
                 continue
             counts["tokens_in"] += row.get("tokens_in", 0)
@@ -110,10 +113,30 @@ def _made_by(options: Options, field: str) -> dict[str, Any]:
     made_by = {name: value for name, value in asdict(options).items() if name != "filename"}
     made_by |= {"field": field, "model_sha256": sha256_file(folder / "model.onnx"), "version": __version__}
     if options.names_adapter:
-        ready = ready_model(options)
+        ready = ready_model(options, Batching)
         _, found = backend_of(options)
         made_by |= {"adapter_sha256": found.identity() if found else {}, "ready": not isinstance(ready, str)}
     return made_by
+
+
+def _compressed(
+    tasks: Sequence[_Task], options: Mapping[str, Any], at_once: int
+) -> Iterator[tuple[_Task, dict[str, Any]]]:
+    """In order. Some `at_once`, for a model that takes their pieces together."""
+    if at_once == 1:
+        yield from ((task, _compress_row(task, options)) for task in tasks)
+        return
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        under_way: deque[Future[dict[str, Any]]] = deque()
+        coming = iter(tasks)
+        for task in tasks:
+            under_way.extend(
+                pool.submit(_compress_row, one, options) for one in islice(coming, at_once - len(under_way))
+            )
+            yield task, under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _compress_row(task: _Task, options: Mapping[str, Any]) -> dict[str, Any]:

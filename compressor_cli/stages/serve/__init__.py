@@ -13,13 +13,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from compressor_cli.core.stopping import Stop, stopped_by_signals
-from compressor_cli.engines.adapter_model import close_model, open_model, ready_model
+from compressor_cli.engines.adapter_batching import Batching
+from compressor_cli.engines.adapter_model import close_model, ready_model
 from compressor_cli.engines.compress import compress
 from compressor_cli.engines.options import Options
 from compressor_cli.errors import BudgetTooSmallError, GateError, SccError, UsageError
 from compressor_cli.records import Receipt
 from compressor_cli.settings import CompressSettings, ServeSettings
-from compressor_cli.stages.serve.batching import Batching
 from compressor_cli.stages.serve.http import (
     HttpError,
     HttpReply,
@@ -106,21 +106,12 @@ def _warm(defaults: CompressSettings) -> tuple[str, Batching | None]:
     options = Options(**defaults.given())
     engine, batching = "embedded", None
     if options.names_adapter:
-        opened: list[Batching] = []
-
-        def wrap(open_generator: Any) -> Batching:
-            opened.append(Batching(open_generator))
-            return opened[0]
-
         close_model()
-        try:
-            open_model(options, wrap)
-        except SccError:
-            found = ready_model(options)  # which raises it again where it must
+        found = ready_model(options, Batching)
+        if isinstance(found, str):
             engine = f"embedded; the adapter is not ready: {found}"
-        else:
-            batching = opened[0]
-            engine = f"adapter {batching.name}"
+        elif isinstance(found.generator, Batching):
+            engine, batching = f"adapter {found.name}", found.generator
     plain = defaults.overridden({"engine": "prose"}).given() | {"chat": False}
     compress(_WARM, **{name: plain[name] for name in ("tokenizer", "model", "engine") if name in plain})
     return engine, batching
