@@ -104,8 +104,8 @@ def footprint(
     backend: str,
     reference: int = 0,
 ) -> Footprint:
-    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, and `reference` how many further
-    models are held in memory, such as a teacher."""
+    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, and `reference` how many
+    further models are held in memory, such as a teacher."""
     weights = round(shape.parameters * shape.bytes_per_weight)
     trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)
     precision = 4 if rank is not None else max(2, round(shape.bytes_per_weight))
