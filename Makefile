@@ -99,6 +99,10 @@ test-tinker: $(VENV)/dev $(TINKER)/ready ## The backend tinker against a real se
 smoke-from-scratch: $(VENV)/dev ## Pretrain, sft, dpo and distill, each stopped and resumed
 	$(SMOKE) from-scratch build/from-scratch
 
+.PHONY: smoke-eval
+smoke-eval: $(VENV)/dev ## Train, eval (stopped, resumed), compare, export, compress with the result
+	PYTHONPATH=tests $(BIN)/python tests/smoke_eval.py build/eval
+
 DATASET ?= Sudhendra/semantic-compression-sft
 .PHONY: model
 model: $(VENV)/dev ## Train the embedded model again into runs/prose (DATASET=name or folder)
