@@ -51,6 +51,10 @@ def test_every_command_stands_in_the_cli_page() -> None:
         "train",
         "eval",
         "compare",
+        "eval",
+        "compare",
+        "export",
+        "serve",
         "doctor",
     ):
         assert f"\n## scc {command}\n" in text
