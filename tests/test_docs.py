@@ -51,8 +51,6 @@ def test_every_command_stands_in_the_cli_page() -> None:
         "train",
         "eval",
         "compare",
-        "eval",
-        "compare",
         "export",
         "serve",
         "doctor",
