@@ -169,7 +169,7 @@ def report(title: str, found: dict[str, list[Round]]) -> float:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", help="of the hub, or a folder")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the random model")
+    parser.add_argument("--hidden", type=int, default=64, help="width of the random model")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=8)
