@@ -327,7 +327,8 @@ def test_a_signal_ends_it(number: int, code: int, work: Path, processes: list[su
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr.splitlines()[-1] in (b"interrupted", b"terminated")
-    assert out.read_bytes().endswith(b"\n")
+    written = out.read_bytes()
+    assert written.endswith(b"\n") or not written  # the only row, if it was not yet known to be whole
 
 
 def test_a_dash_as_output_is_stdout_and_no_file(work: Path, scc: Scc) -> None:

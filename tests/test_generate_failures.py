@@ -160,5 +160,5 @@ def test_a_full_disk_is_one_line(server: ProviderServer, work: Path, generate: A
 
     monkeypatch.setattr("compressor_cli.core.jsonl.os.write", full)
     run = generate()
-    assert run.exit_code == 1 and run.stderr.endswith("error: No space left on device\n")
+    assert run.exit_code == 1 and run.stderr.endswith("error: pairs.jsonl: No space left on device\n")
     monkeypatch.undo()

@@ -73,7 +73,7 @@ class CompressSettings(Section):
             hidden.update(_ADAPTER)
             if self.adapter is not None or self.backend is not None:
                 hidden |= {"model"} - told.keys()
-        return self.model_copy(update={**dict.fromkeys(hidden), **told})
+        return type(self).model_validate({**self.given(), **dict.fromkeys(hidden), **told})
 
 
 class ServeSettings(Section):
