@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import queue
 import re
 import shutil
+import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +20,7 @@ from conftest import REPO, Run
 from tiny_model import make_tokenizer
 
 from compressor_cli.cli.progress import _trend, training_progress
+from compressor_cli.cli.stop_notice import stop_notice
 from compressor_cli.core.jsonl import read_rows
 
 pytest.importorskip("transformers")
@@ -216,3 +223,45 @@ def test_without_a_terminal_progress_is_some_lines(capsys: pytest.CaptureFixture
     assert 45 <= len(lines) <= 60
     assert lines[0] == "step 1  epoch 0.1  loss 1  seconds 1"
     assert lines[-1] == "done"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_terminal_shows_all_of_it_at_any_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name, value in {"COLUMNS": str(columns), "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("NO_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    with training_progress() as on_event:
+        on_event({"stage": "everything (3/3)"})
+        for step in range(1, 101):
+            row = {"step": step, "loss": 10 / step, "val_loss": 9.5, "tokens_per_second": 12345.6}
+            on_event({"done": step, "total": 1375, "row": row})
+        on_event({"saved": "step_00000100", "kept": 3})
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rstrip().splitlines()[-2:]
+    assert re.search(r"everything \(3/3\) .* 100/1375 +\d+:\d\d:\d\d left", shown[0])
+    assert re.fullmatch(r"loss 0\.100 [▁▂▃▄▅▆▇█]{4,16}  val 9\.500  12,346 tok/s  3 saved", shown[1].strip())
+
+
+def test_a_signal_is_told_at_once_where_a_run_has_begun() -> None:
+    """Though its handler cannot run yet, since the main thread is busy."""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with stop_notice(lambda event: told.put(event.get("message", "row"))) as on_event:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            assert told.empty()  # nothing to save yet
+            on_event({"row": {}})
+            for expected in ("row", "stopping: this step is finished", "leaving; the same command"):
+                assert told.get(timeout=5).startswith(expected)
+                os.kill(os.getpid(), signal.SIGINT)
+        assert told.empty()
+    finally:
+        signal.signal(signal.SIGINT, handler)

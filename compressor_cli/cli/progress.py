@@ -37,41 +37,42 @@ def rows_progress(description: str) -> Iterator[OnEvent]:
 
 @contextmanager
 def training_progress() -> Iterator[OnEvent]:
-    """For the events of a run: at a terminal one line that moves, elsewhere about fifty lines of metrics a run."""
+    """For the events of a run: at a terminal two lines that move, elsewhere about fifty lines of metrics a run."""
     if not sys.stderr.isatty():
         yield _plain_training
         return
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[metrics]}"),
-        TimeRemainingColumn(),
-    )
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, TextColumn("left"), console=console, speed_estimate_period=_SPEED_OVER)
+    task = bar.add_task("training", total=None)
     state: dict[str, Any] = {"kept": 0, "losses": [], "val": None, "speed": None}
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("training", total=None, metrics="")
 
-        def on_event(event: Mapping[str, Any]) -> None:
-            if "message" in event:
-                bar.console.print(event["message"], markup=False, highlight=False)
-            if "stage" in event:
-                state.update(kept=0, losses=[], val=None, speed=None)
-                bar.reset(task, description=event["stage"], metrics="")
-            if "saved" in event:
-                state["kept"] = event["kept"]
-            if "row" in event:
-                _remember(state, event["row"])
-            if "done" in event:
-                bar.update(task, completed=event["done"], total=event.get("total"))
-            bar.update(task, metrics=_metrics(state))
+    def lines() -> Group:
+        return Group(bar, Text(_metrics(state, console.width), no_wrap=True, overflow="crop"))
 
+    def on_event(event: Mapping[str, Any]) -> None:
+        if "message" in event:
+            console.print(event["message"], markup=False, highlight=False)
+        if "stage" in event:
+            state.update(kept=0, losses=[], val=None, speed=None)
+            bar.reset(task, description=event["stage"])
+        if "saved" in event:
+            state["kept"] = event["kept"]
+        if "row" in event:
+            _remember(state, event["row"])
+        if "done" in event:
+            bar.update(task, completed=event["done"], total=event.get("total"))
+
+    with Live(get_renderable=lines, console=console):
         yield on_event
 
 
+_SPEED_OVER = 3600.0  # seconds that the time left is estimated from: one step may take a minute
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 16  # means of the loss in the little chart
 
@@ -83,18 +84,20 @@ def _remember(state: dict[str, Any], row: Mapping[str, Any]) -> None:
     state["speed"] = row.get("tokens_per_second") or state["speed"]
 
 
-def _metrics(state: Mapping[str, Any]) -> str:
+def _metrics(state: Mapping[str, Any], width: int) -> str:
     losses: list[float] = state["losses"]
-    parts = [f"loss {losses[-1]:.3f} {_trend(losses)}"] if losses else []
-    parts += [f"val {state['val']:.3f}"] if state["val"] is not None else []
+    if not losses:
+        return "reading rows and model"
+    parts = [f"val {state['val']:.3f}"] if state["val"] is not None else []
     parts += [f"{state['speed']:,.0f} tok/s"] if state["speed"] else []
     parts += [f"{state['kept']} saved"] if state["kept"] else []
-    return "  ".join(parts)
+    loss, others = f"loss {losses[-1]:.3f} ", "".join(f"  {part}" for part in parts)
+    return loss + _trend(losses, max(4, width - len(loss + others))) + others
 
 
-def _trend(losses: Sequence[float]) -> str:
+def _trend(losses: Sequence[float], room: int = _SHOWN) -> str:
     """The loss of the run so far, from left to right, as bars of its mean over equal parts."""
-    count = min(_SHOWN, len(losses))
+    count = min(_SHOWN, room, len(losses))
     edges = [round(part * len(losses) / count) for part in range(count + 1)]
     means = [sum(losses[a:b]) / (b - a) for a, b in pairwise(edges)]
     low, high = min(means), max(means)

@@ -52,6 +52,7 @@ class Request:
 
 def run(request: Request) -> None:
     from compressor_cli.cli.progress import training_progress
+    from compressor_cli.cli.stop_notice import stop_notice
 
     if request.check:
         _check(request)
@@ -62,7 +63,7 @@ def run(request: Request) -> None:
         if _leads() and _wants_board(request):
             stack.enter_context(_board(request.output))
         leads = _leads()  # of the processes of torchrun, one talks
-        on_event = stack.enter_context(training_progress()) if leads else _silent
+        on_event = stack.enter_context(stop_notice(stack.enter_context(training_progress()))) if leads else _silent
         launch = _launch(request, request.output, on_event)
         result = _stages(request, launch) if request.stages else _one(request, launch)
     if leads:
