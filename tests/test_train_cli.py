@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,10 @@ def test_the_backend_can_come_from_the_file(tokenizer: Path, samples: Path, scc:
         (["--output", "x", "--backend", "torch", "--teacher", "t"], "teacher is for the stage distill"),
         (["--output", "x", "--backend", "torch", "--stage", "distill", "--teacher", "t"], "goes with logits"),
         (["--check", "--backend", "torch"], "--check goes with --backend tinker"),
+        (["--check", "--stages", "s.yaml", "--rank", "8"], "--stages and --rank go with training, not with --check"),
+        (["--output", "x", "--no-resume", "--resume-from", "c"], "--resume-from and --no-resume contradict each other"),
+        (["--output", "x", "--backend", "torch", "--lr", "inf"], "learning_rate: Input should be a finite number"),
+        (["--output", "x", "--backend", "extractive", "--skip-invalid"], "--skip-invalid is no setting of"),
     ],
 )
 def test_a_wrong_flag_is_one_line(words: list[str], said: str, scc_process: Scc) -> None:
@@ -109,7 +114,7 @@ def test_a_wrong_flag_is_one_line(words: list[str], said: str, scc_process: Scc)
     [
         ("local: {rnak: 4}", "local.rnak: no such setting"),
         ("cloud: {alpha: 4}", "cloud.alpha: no such setting"),
-        ("torch: {steps: 3, epochs: 2}", "epochs and steps both say"),
+        ("torch: {steps: 3, epochs: 2}", "settings: torch: epochs and steps both say"),
         ("backend: mxl", "backend: Input should be"),
         ("local: 3", "settings by name"),
         ("loocal: {}", "no such setting"),
@@ -159,9 +164,57 @@ def test_training_on_nothing_is_refused(tokenizer: Path, samples: Path, scc: Scc
     assert not Path("x").exists()
 
 
+def test_rows_that_are_no_json_are_left_out_where_that_is_asked(tokenizer: Path, samples: Path, scc: Scc) -> None:
+    rows = (samples / "train.jsonl").read_bytes().splitlines(keepends=True)
+    Path("t.jsonl").write_bytes(b"".join([*rows[:2], b'{"messages": [}\n', rows[2], b'{"a": "caf\xe9"}\n', b"[1]\n"]))
+    words = ["train", "--backend", "tinker", "--data", "t.jsonl", "--model", tokenizer, "--output", "x", "--dry-run"]
+    refused = scc(*words)
+    assert refused.exit_code == 2 and "t.jsonl, line 3: not JSON" in refused.stderr
+    assert "--skip-invalid trains without them" in refused.stderr
+    assert "rows: 3 (3 left out: malformed)" in scc(*words, "--skip-invalid").stdout
+    Path("t.jsonl").write_bytes(b"")
+    empty = scc(*words)
+    assert empty.exit_code == 2 and "t.jsonl: there are no rows in it" in empty.stderr
+    assert "hint" not in empty.stderr
+
+
+@pytest.mark.parametrize("backend", ["local", "torch"])
+def test_a_folder_that_holds_no_model_is_told(
+    backend: str, tokenizer: Path, samples: Path, work: Path, scc: Scc
+) -> None:
+    (work / "empty").mkdir()
+    words = ["train", "--backend", backend, "--data", samples, "--output", "x", "--model"]
+    assert "--model empty: no tokenizer that can be read: there is no tokenizer.json" in scc(*words, "empty").stderr
+    shutil.copytree(tokenizer, work / "part")
+    assert "--model part: no model: config.json is missing" in scc(*words, "part").stderr
+    (work / "part/config.json").write_text("{}")
+    assert "--model part: no weights: there is no .safetensors file" in scc(*words, "part").stderr
+    (work / "part/pytorch_model.bin").write_bytes(b"x")
+    done = scc(*words, "part")
+    assert done.exit_code == 2 and "pytorch_model.bin is not read, since a pickle can run code" in done.stderr
+    assert not Path("x").exists()
+
+
+def test_a_plan_and_a_check_do_without_what_is_not_installed(
+    tokenizer: Path, samples: Path, work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tokenizer, work / "large")
+    (work / "large/config.json").write_text(json.dumps(LARGE))
+    monkeypatch.setitem(sys.modules, "tinker", None)
+    for module in ("compressor_cli.backends", "compressor_cli.stages.train.plans"):
+        monkeypatch.setattr(
+            f"{module}.find_spec", lambda name: None if name in ("torch", "tinker") else find_spec(name)
+        )
+    words = ["train", "--backend", "torch", "--data", samples, "--model", "large", "--output", "x"]
+    assert "memory: about" in scc(*words, "--dry-run").stdout
+    for done in (scc(*words), scc("train", "--check")):
+        assert done.exit_code == 2 and re.search(r"needs the package '(torch|tinker)'", done.stderr)
+
+
 def test_a_model_that_is_far_too_large_is_refused(tokenizer: Path, samples: Path, work: Path, scc: Scc) -> None:
     shutil.copytree(tokenizer, work / "large")
     (work / "large/config.json").write_text(json.dumps(LARGE))
+    (work / "large/model.safetensors").touch()
     words = ["train", "--backend", "torch", "--data", samples, "--model", "large", "--output", "x"]
     assert "memory: about" in scc(*words, "--dry-run").stdout
     done = scc(*words)
@@ -175,6 +228,7 @@ def test_a_disk_that_is_too_small_is_refused(
 ) -> None:
     shutil.copytree(tokenizer, work / "large")
     (work / "large/config.json").write_text(json.dumps(LARGE))
+    (work / "large/model.safetensors").touch()
     usage = shutil.disk_usage(work)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1_000_000))
     done = scc("train", "--backend", "torch", "--data", samples, "--model", "large", "--output", "x")

@@ -90,8 +90,9 @@ def test_what_cannot_be_trained_on_is_refused_with_its_line(
 
 def test_a_line_that_is_no_json_is_named(work: Path, tokenizer: ChatTokenizer) -> None:
     (work / "train.jsonl").write_text("{}}\n")
-    with pytest.raises(UsageError, match="line 1"):
-        read(work / "train.jsonl", tokenizer, skip_invalid=True)
+    with pytest.raises(UsageError, match="line 1: not JSON"):
+        read(work / "train.jsonl", tokenizer)
+    assert read(work / "train.jsonl", tokenizer, skip_invalid=True).left_out == {"malformed": 1}
 
 
 def test_a_text_is_cut_into_pieces_and_none_of_it_is_lost(work: Path, tokenizer: ChatTokenizer) -> None:

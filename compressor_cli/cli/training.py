@@ -57,6 +57,8 @@ def run(request: Request) -> None:
     if request.check:
         _check(request)
         return
+    if request.resume_from and not request.resume:
+        raise UsageError("--resume-from and --no-resume contradict each other; give one")
     if request.output is None:
         raise UsageError("--output is needed: the folder of the run", hint="for example --output runs/first")
     with ExitStack() as stack:
@@ -73,6 +75,8 @@ def run(request: Request) -> None:
 def _one(request: Request, launch: Launch) -> Any:
     backend, settings = _settings(request)
     if backend == "extractive":
+        if request.skip_invalid:
+            raise UsageError("--skip-invalid is no setting of --backend extractive")
         from compressor_cli.stages.train.extractive import train_extractive
 
         return train_extractive(
@@ -214,17 +218,24 @@ def _board(output: Path) -> Any:
 
 
 def _check(request: Request) -> None:
+    from compressor_cli.backends.tinker import check
     from compressor_cli.settings import load_settings
+    from compressor_cli.stages.train.jobs import require_packages
 
     if request.backend not in (None, "tinker"):
         raise UsageError("--check goes with --backend tinker", hint="scc doctor tells what is installed")
-    from compressor_cli.backends.tinker import check
+    parts = ("output", "data", "hf_dataset", "stages", "resume_from", "tensorboard", "wandb", "dry_run", "skip_invalid")
+    useless = [f"--{name.replace('_', '-')}" for name in parts if getattr(request, name)]
+    useless += [flag for flag, (name, value) in request.settings.items() if value is not None and name != "base_url"]
+    if useless:
+        raise UsageError(f"{' and '.join(useless)} go with training, not with --check")
+    require_packages("tinker")
 
     report = check(load_settings(request.config, cloud=request.given()).cloud.base_url, say)
     if request.as_json:
         print_json(asdict(report))
     else:
-        say(f"{report.url} answers (SDK {report.sdk}); it lists {len(report.models)} models")
+        say(f"{report.url} answers (SDK {report.sdk}); models it lists: {len(report.models)}")
         for model in report.models:
             context = f"{model.context:,} tokens" if model.context else ""
             typer.echo(f"{model.name}  {context if model.trainable else 'only for sampling'}".rstrip())

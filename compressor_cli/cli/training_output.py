@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from compressor_cli.cli.common import print_json
+from compressor_cli.core.footprint import size
 
 if TYPE_CHECKING:
     from compressor_cli.stages.train.plans import TrainPlan
@@ -64,7 +65,7 @@ def _told(name: str | None, plan: TrainPlan) -> str:
         f"tokens: {plan.tokens:,} an epoch, {plan.trained_tokens:,} of them trained; at most {plan.longest:,} a row",
         f"steps: {plan.steps:,} of {plan.rows_a_step} rows and about {plan.tokens_a_step:,} tokens,"
         f" {plan.steps_an_epoch:,} an epoch; {plan.total_tokens:,} tokens in all",
-        f"checkpoints: every {plan.save_every:,} steps, {_size(plan.checkpoint_bytes)} each",
+        f"checkpoints: {_checkpoints(plan)}",
         f"memory: {_memory(plan)}",
         *([f"cost: {_cost(plan)}"] if plan.backend == "tinker" else []),
         "settings:",
@@ -73,20 +74,21 @@ def _told(name: str | None, plan: TrainPlan) -> str:
     return "\n".join(lines)
 
 
+def _checkpoints(plan: TrainPlan) -> str:
+    often = f"every {plan.save_every:,} steps" if plan.save_every > 1 else "after each step"
+    if plan.backend == "tinker":
+        return f"{often}, kept by the server"
+    return f"{often}, {size(plan.checkpoint_bytes) if plan.checkpoint_bytes else 'of unknown size'} each"
+
+
 def _memory(plan: TrainPlan) -> str:
     if plan.memory_bytes is None:
         return "the server's" if plan.backend == "tinker" else "unknown"
-    there = f", {_size(plan.machine_bytes)} are there" if plan.machine_bytes else ""
-    return f"about {_size(plan.memory_bytes)}{there}; {plan.trained_weights or 0:,} weights are trained"
+    there = f", {size(plan.machine_bytes)} are there" if plan.machine_bytes else ""
+    return f"about {size(plan.memory_bytes)}{there}; {plan.trained_weights or 0:,} weights are trained"
 
 
 def _cost(plan: TrainPlan) -> str:
     if plan.cost_usd is None:
         return f"unknown: no price of {plan.model} is known here"
     return f"about ${float(plan.cost_usd):.2f}, at the list price of {plan.prices_of}"
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "unknown"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

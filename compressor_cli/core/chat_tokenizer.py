@@ -10,6 +10,9 @@ from typing import Any
 from compressor_cli.core.models import model_folder, one_line
 from compressor_cli.errors import MissingExtraError, UsageError
 
+# One of these is there wherever transformers finds a tokenizer.
+_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
 
 @dataclass(frozen=True)
 class ChatTokenizer:
@@ -42,6 +45,8 @@ def load_chat_tokenizer(name: str, *, token: str | None = None) -> ChatTokenizer
         raise MissingExtraError("transformers", "local") from None
     transformers.logging.set_verbosity_error()  # it warns of rows that are longer than the model reads
     folder = model_folder(name, token=token, weights=False)
+    if not any((folder / name).is_file() for name in _FILES):
+        raise UsageError(f"--model {name}: no tokenizer that can be read: there is no tokenizer.json")
     try:
         hf = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as exc:  # from a broken file the libraries raise anything

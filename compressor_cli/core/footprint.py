@@ -127,5 +127,9 @@ def _activations(shape: Shape, layers: int, tokens: int, length: int, checkpoint
     return kept * width
 
 
+def size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
 def machine_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -16,6 +16,7 @@ from compressor_cli.errors import SccError, UsageError
 _TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _INDEXES = ("*.safetensors.index.json", "*.bin.index.json")
 _WEIGHTS = ("*.safetensors",)  # never a pickle
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def model_folder(
@@ -56,6 +57,17 @@ def model_folder(
             f"model {name!r} is neither a folder nor in the cache, and the hub cannot be reached",
             hint="check the network and HF_HUB_OFFLINE, or name a local folder",
         ) from None
+
+
+def require_model(folder: Path, name: str) -> None:
+    """Raises UsageError for a folder without configuration or weights; the libraries have many words for that."""
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"--model {name}: no model: config.json is missing")
+    if any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+        return
+    pickled = next((path.name for pattern in _PICKLES for path in folder.glob(pattern)), None)
+    why = f"; {pickled} is not read, since a pickle can run code" if pickled else ""
+    raise UsageError(f"--model {name}: no weights: there is no .safetensors file{why}")
 
 
 def model_identity(folder: Path) -> dict[str, Any]:

@@ -81,9 +81,9 @@ def read_train_rows(
 ) -> TrainRows:
     """Raises UsageError for a row that cannot be trained on, unless `skip_invalid` leaves it out."""
     found = TrainRows()
-    for number, row in _chosen(path, where or RowFilter(), found.left_out, limit):
+    for number, line in _chosen(path, where or RowFilter(), found.left_out, limit):
         try:
-            _take(found, row, tokenizer, stage, mask, max_seq_length)
+            _take(found, _parsed(line), tokenizer, stage, mask, max_seq_length)
         except RefusedRow as exc:
             if not skip_invalid:
                 raise UsageError(
@@ -94,10 +94,15 @@ def read_train_rows(
     return found
 
 
-def _chosen(
-    path: Path, where: RowFilter, left_out: Counter[str], limit: int | None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows with their lines. Of equal filters the same rows, whatever else the file holds after them."""
+def _parsed(line: bytes) -> Row:
+    try:
+        return parse_row(line)
+    except ValueError as exc:
+        raise RefusedRow(Fault.MALFORMED, str(exc)) from None
+
+
+def _chosen(path: Path, where: RowFilter, left_out: Counter[str], limit: int | None) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers. Of equal filters the same ones, whatever else the file holds after them."""
     taken = 0
     metas = _metas(path) if where.fields else None
     evenly = random.Random("share")
@@ -115,10 +120,7 @@ def _chosen(
         if where.share < 1 and evenly.random() >= where.share:
             left_out["not of this share"] += 1
             continue
-        try:
-            yield number, parse_row(line)
-        except ValueError as exc:
-            raise UsageError(f"{path}, line {number}: {exc}") from None
+        yield number, line
         taken += 1
 
 

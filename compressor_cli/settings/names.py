@@ -137,5 +137,5 @@ def key_origins() -> dict[str, str | None]:
 def told(error: Any) -> str:
     """One error of pydantic in one line."""
     where = ".".join(str(part) for part in error["loc"])
-    what = "no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    what = "no such setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
     return f"{where}: {what}"

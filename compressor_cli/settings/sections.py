@@ -15,7 +15,7 @@ DEFAULT_DATASET = "Sudhendra/semantic-compression-sft"
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 _RATES = (("rate",), ("max_tokens",), ("adaptive", "task"))  # of which one counts

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from compressor_cli.backends import BACKENDS
 from compressor_cli.backends.torch.packing import packed
 from compressor_cli.core.chat_tokenizer import ChatTokenizer, load_chat_tokenizer
-from compressor_cli.core.models import model_folder, model_identity
+from compressor_cli.core.models import model_folder, model_identity, require_model
 from compressor_cli.core.pace import Pace, plan_steps
-from compressor_cli.core.train_rows import RowFilter, TrainRows, read_train_rows
+from compressor_cli.core.train_rows import TOO_LONG, RowFilter, TrainRows, read_train_rows
 from compressor_cli.core.training import TrainJob, TrainSettings, start_identity
 from compressor_cli.errors import MissingExtraError, UsageError
 from compressor_cli.settings import TorchSettings
@@ -42,19 +43,19 @@ def prepare(
     """Raises UsageError where the data is missing or teaches nothing, or the backend cannot do what is asked."""
     require_able(backend, settings)
     files = data_files(sources.data)
+    if find_spec("transformers") is None:  # which has all tokenizers
+        raise MissingExtraError("transformers", BACKENDS[backend].extra)
     tokenizer = load_chat_tokenizer(settings.model, token=sources.token)
     train, valid = (_rows(files, name, settings, sources, tokenizer) for name in ("train", "valid"))
     for name, rows in (("train", train), ("valid", valid)):
         for reason, count in rows.left_out.items():
             tell(f"{name}: {count:,} rows left out: {reason}")
     if not len(train):
-        reasons = "; ".join(f"{count:,} {reason}" for reason, count in train.left_out.items())
-        raise UsageError(
-            f"{files['train']}: no row is left to train on{f': {reasons}' if reasons else ''}",
-            hint="scc data stats tells their lengths; --max-seq-length takes longer ones",
-        )
+        _refuse_nothing(files["train"], train.left_out)
     on_disk = sources.weights and backend != "tinker"
     folder = model_folder(settings.model, token=sources.token, bars=sources.bars) if on_disk else tokenizer.folder
+    if on_disk and not getattr(settings, "from_config", None):
+        require_model(folder, settings.model)
     job = TrainJob(
         backend=backend,
         settings=settings,
@@ -68,6 +69,14 @@ def prepare(
         identity=_identity(sources.where, folder if on_disk else None),
     )
     return packed(job) if isinstance(settings, TorchSettings) else job
+
+
+def _refuse_nothing(path: Path, left_out: Mapping[str, int]) -> NoReturn:
+    if not left_out:
+        raise UsageError(f"{path}: there are no rows in it")
+    reasons = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+    lengths = "scc data stats tells their lengths; --max-seq-length takes longer ones"
+    raise UsageError(f"{path}: no row is left to train on: {reasons}", hint=lengths if TOO_LONG in left_out else None)
 
 
 def data_files(data: Path) -> dict[str, Path]:

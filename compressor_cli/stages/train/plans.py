@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from compressor_cli.backends.torch.packing import packs
-from compressor_cli.core.footprint import FAR, Footprint, footprint, machine_memory, read_shape
+from compressor_cli.core.footprint import FAR, Footprint, footprint, machine_memory, read_shape, size
 from compressor_cli.core.prices import NANO
 from compressor_cli.core.runs import require_space
 from compressor_cli.core.training import TrainJob
@@ -88,7 +89,7 @@ def require_room(plan: TrainPlan, output: Path) -> str | None:
         require_space(output, plan.checkpoint_bytes, plan.settings["keep_last"])
     if not plan.memory_bytes or not plan.machine_bytes:
         return None
-    told = f"about {plan.memory_bytes / 1e9:.1f} GB of memory are needed, and there are {plan.machine_bytes / 1e9:.1f}"
+    told = f"about {size(plan.memory_bytes)} of memory are needed, and {size(plan.machine_bytes)} are there"
     if plan.memory_bytes > FAR * plan.machine_bytes:
         raise UsageError(
             f"this run does not fit: {told}",
@@ -141,8 +142,8 @@ def _footprint(job: TrainJob) -> Footprint | None:
 
 def _memory_there(job: TrainJob) -> int:
     if isinstance(job.settings, TorchSettings) and job.settings.device in ("auto", "cuda"):
-        torch = importlib.import_module("torch")
-        if torch.cuda.is_available():
+        torch = importlib.import_module("torch") if find_spec("torch") else None  # a plan does without
+        if torch and torch.cuda.is_available():
             return int(torch.cuda.get_device_properties(0).total_memory)
     return machine_memory()
 
