@@ -137,7 +137,15 @@ def test_other_data_are_refused(spec: RunSpec, work: Path) -> None:
     with open_run(work / "run", spec) as run:
         run.finish()
     (work / "train.jsonl").write_text('{"a": 1}\n')
-    with pytest.raises(UsageError, match=r"data: data_sha256\.train$"), open_run(work / "run", spec):
+    with pytest.raises(UsageError, match=r"data: the rows of train$"), open_run(work / "run", spec):
+        pass
+
+
+def test_of_another_backend_nothing_else_is_compared(spec: RunSpec, work: Path) -> None:
+    with open_run(work / "run", spec) as run:
+        run.finish()
+    other = replace(spec, backend="other", settings={"depth": 3})
+    with pytest.raises(UsageError, match=r"data: backend was '\w+', is 'other'$"), open_run(work / "run", other):
         pass
 
 
@@ -188,10 +196,14 @@ def test_resuming_from_an_earlier_checkpoint_sets_the_later_ones_aside(spec: Run
     ):
         pass
     with (
-        pytest.raises(UsageError, match=r"--resume-from .*: not a checkpoint folder"),
+        pytest.raises(UsageError, match=r"--resume-from .*: not a checkpoint folder") as refused,
         open_run(work / "y", spec, resume_from=checkpoints / "step_00000009"),
     ):
         pass
+    assert refused.value.hint == f"for example {checkpoints / 'step_00000002'}"
+    with pytest.raises(UsageError) as refused, open_run(work / "y", spec, resume_from=work / "run"):
+        pass
+    assert refused.value.hint == f"for example {checkpoints / 'step_00000002'}"
     assert not (work / "x").exists() and not (work / "y").exists()
 
 

@@ -36,6 +36,7 @@ from compressor_cli.core.checkpoints import (
     set_aside,
 )
 from compressor_cli.core.files import sha256_file, write_json
+from compressor_cli.core.footprint import size
 from compressor_cli.core.origin import git_commit, package_versions
 from compressor_cli.core.runfiles import (
     ADAPTER,
@@ -210,7 +211,7 @@ class Run:
         try:
             found = check_checkpoint(named_checkpoint(resume_from))
         except TornCheckpoint as exc:
-            raise UsageError(f"--resume-from {resume_from}: {exc}") from None
+            raise UsageError(f"--resume-from {resume_from}: {exc}", hint=_hint(resume_from)) from None
         refuse_other(resume_from, found.settings, self.fingerprint)
         aside = [set_aside(path, ".later").name for path in later_than(self.checkpoints, found.step)]
         return found, [f"set aside, since the run goes on from step {found.step}: {', '.join(aside)}"] if aside else []
@@ -310,6 +311,8 @@ def refuse_other(place: Path, before: Mapping[str, Any], now: Mapping[str, Any])
     """Raises UsageError naming every part of `now` that is not as it was."""
     was, present = _flat({key: before.get(key) for key in now}), _flat(now)
     differing = [key for key in {**was, **present} if was.get(key) != present.get(key)]
+    if "backend" in differing:  # which has other settings altogether
+        differing = ["backend"]
     if differing:
         told = ", ".join(_told(key, was.get(key), present.get(key)) for key in differing)
         raise UsageError(f"{place} is a run with other settings or data: {told}", hint="name another --output")
@@ -318,8 +321,8 @@ def refuse_other(place: Path, before: Mapping[str, Any], now: Mapping[str, Any])
 def require_finite(loss: float, step: int, name: str = "loss") -> None:
     if not math.isfinite(loss):
         raise SccError(
-            f"the {name} is {loss} at step {step}; the run stops, and its last checkpoint is kept",
-            hint="try a lower --lr; rows that are cut before their answer begins can do this too",
+            f"the {name} is {loss} at step {step}; the run stops, and nothing of it is saved",
+            hint="try a lower --lr with another --output; rows that are cut before their answer begins can do this too",
         )
 
 
@@ -331,12 +334,20 @@ def require_space(folder: Path, checkpoint_bytes: int, keep_last: int) -> None:
     free, needed = shutil.disk_usage(place).free, checkpoint_bytes * (keep_last + 1)
     if free < needed:
         raise UsageError(
-            f"{keep_last} checkpoints in {folder} need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            f"{keep_last} checkpoints in {folder} need {size(needed)}, and {size(free)} are free",
             hint="make room, name another --output, or keep fewer: --keep-last 1",
         )
 
 
+def _hint(path: Path) -> str:
+    """A checkpoint in or beside `path`, the last one."""
+    there = [found for folder in (path / CHECKPOINTS, path, path.parent) for found in later_than(folder, 0)]
+    return f"for example {there[-1]}" if there else f"it is a folder like RUN/{CHECKPOINTS}/step_00000050"
+
+
 def _told(key: str, was: Any, now: Any) -> str:
+    if key.startswith("data_sha256."):
+        return f"the rows of {key.removeprefix('data_sha256.')}"
     return key if any(part.endswith("sha256") for part in key.split(".")) else f"{key} was {was!r}, is {now!r}"
 
 

@@ -19,6 +19,7 @@ from compressor_cli.backends.mlx.model import WEIGHTS, Trained, load_arrays
 from compressor_cli.backends.mlx.recompute import checkpoint_layers
 from compressor_cli.core.checkpoints import Checkpoint, checkpoint_name, load_state
 from compressor_cli.core.files import write_json
+from compressor_cli.core.footprint import size
 from compressor_cli.core.pace import learning_rate
 from compressor_cli.core.rendering import Rendered
 from compressor_cli.core.runfiles import TinkerRun, write_tinker_run
@@ -130,7 +131,7 @@ class _Loop:
         self.trained.export(beside, self.job.folder)
         beside.rename(run.adapter)
         self._note(run.adapter)
-        run.tell(f"at most {mx.get_peak_memory() / 1e9:.1f} GB of memory were in use by MLX")
+        run.tell(f"at most {size(mx.get_peak_memory())} of memory were in use by MLX")
 
 
 def make_optimizer(settings: LocalSettings) -> Any:
