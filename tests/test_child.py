@@ -39,6 +39,10 @@ def raise_it(error: str, on_event: OnEvent) -> None:
     raise ZeroDivisionError("by naught")
 
 
+def make_it(folder: str, on_event: OnEvent) -> None:
+    Path(folder).mkdir()
+
+
 def die(number: int, saved: bool, on_event: OnEvent) -> None:
     if saved:
         on_event({"saved": "step_00000020"})
@@ -90,6 +94,12 @@ def test_a_child_that_leaves_makes_its_parent_leave(error: str, code: int) -> No
     with pytest.raises(SystemExit) as caught:
         run_in_child(f"{HERE}:raise_it", (error,), lambda event: None)
     assert caught.value.code == code
+
+
+def test_what_the_system_refuses_passes_as_it_is(work: Path) -> None:
+    with pytest.raises(FileNotFoundError) as refused:
+        run_in_child(f"{HERE}:make_it", (str(work / "none/x"),), lambda event: None)
+    assert refused.value.filename == str(work / "none/x")
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -143,6 +143,13 @@ def test_a_run_from_beginning_to_end(make: Make, base: Path, work: Path) -> None
     assert asked["num_layers"] == 4 and asked["lora_parameters"]["scale"] == 16 / 4
 
 
+def test_weights_that_find_no_room_are_one_line() -> None:
+    model = pytest.importorskip("compressor_cli.backends.mlx.model")
+    with pytest.raises(SccError, match=r"w\.safetensors cannot be written") as refused:
+        model.save_arrays(Path("/dev/full/w.safetensors"), {"w": model.mx.zeros((4,))})
+    assert "disk may be full" in str(refused.value.hint)
+
+
 def test_mlx_is_not_loaded_in_this_process(work: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from compressor_cli.backends.mlx import conduct;"

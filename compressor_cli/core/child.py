@@ -34,8 +34,8 @@ class ChildError(RuntimeError):
 def run_in_child(target: str, args: tuple[Any, ...], on_event: OnEvent) -> Any:
     """Calls `target`, a "module:function", with `args` and `on_event=`; what it returns.
 
-    Arguments, events and result are pickled. SccError and SystemExit pass as they are. A child that is killed is an
-    SccError that names what was saved last, if an event had `saved`.
+    Arguments, events and result are pickled. SccError, SystemExit and OSError pass as they are. A child that is
+    killed is an SccError that names what was saved last, if an event had `saved`.
     """
     ours, theirs = socket.socketpair()
     with _passed_on() as passed, ours, theirs:
@@ -114,6 +114,8 @@ def _converse(
         return rest[0]
     if kind == "left":
         raise SystemExit(rest[0])
+    if kind == "unable":
+        raise OSError(*rest)
     if kind == "refused":
         raise rebuilt(*rest)
     raise ChildError(f"in the child process:\n{rest[0]}")
@@ -167,6 +169,8 @@ def serve(descriptor: int) -> None:
         reply: tuple[Any, ...] = ("returned", find_target(target)(*args, on_event=_teller(pipe)))
     except SccError as exc:
         reply = ("refused", type(exc), exc.args, exc.__dict__)
+    except OSError as exc:  # a disk that is full or read-only: as it would end this run in its parent
+        reply = ("unable", exc.errno, exc.strerror or str(exc), exc.filename)
     except KeyboardInterrupt:
         reply = ("left", 128 + signal.SIGINT)
     except SystemExit as exc:

@@ -19,7 +19,7 @@ from mlx_lm.utils import get_total_parameters, load_model, save_config, save_mod
 from compressor_cli.core.files import write_json
 from compressor_cli.core.models import one_line
 from compressor_cli.core.training import TrainJob
-from compressor_cli.errors import UsageError
+from compressor_cli.errors import SccError, UsageError
 from compressor_cli.settings import LocalSettings
 
 WEIGHTS = "adapters.safetensors"
@@ -55,7 +55,7 @@ class Trained:
 
     def write(self, folder: Path) -> None:
         """A folder for the `adapter_path` of mlx-lm, be it an adapter or whole layers."""
-        mx.save_safetensors(str(folder / WEIGHTS), self.weights)
+        save_arrays(folder / WEIGHTS, self.weights)
         write_json(folder / CONFIG, self.adapter)
 
     def export(self, folder: Path, base: Path) -> None:
@@ -70,6 +70,16 @@ class Trained:
         for path in (path for pattern in _TOKENIZER for path in base.glob(pattern)):
             if not (folder / path.name).exists() and not path.name.endswith(".index.json"):
                 shutil.copyfile(path, folder / path.name)
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    try:
+        mx.save_safetensors(str(path), arrays)
+    except RuntimeError as exc:
+        raise SccError(
+            f"{path.name} cannot be written: {one_line(exc)}",
+            hint="the disk may be full; with room, the same command goes on from the last checkpoint",
+        ) from None
 
 
 def load_arrays(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mlx import nn, optimizers
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from mlx_lm.utils import maybe_set_recommended_wired_limit
 
-from compressor_cli.backends.mlx.model import WEIGHTS, Trained, load_arrays
+from compressor_cli.backends.mlx.model import WEIGHTS, Trained, load_arrays, save_arrays
 from compressor_cli.backends.mlx.recompute import checkpoint_layers
 from compressor_cli.core.checkpoints import Checkpoint, checkpoint_name, load_state
 from compressor_cli.core.files import write_json
@@ -110,7 +110,7 @@ class _Loop:
 
     def _write(self, folder: Path) -> None:
         self.trained.write(folder)
-        mx.save_safetensors(str(folder / OPTIMIZER), dict(tree_flatten(self.optimizer.state)))
+        save_arrays(folder / OPTIMIZER, dict(tree_flatten(self.optimizer.state)))
         random: Any = mx.random.state
         write_json(folder / RANDOM, {"key": random[0].tolist()})
 
