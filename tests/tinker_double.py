@@ -1,13 +1,14 @@
-"""A Tinker server on the loopback interface: as much of the wire protocol of SDK 0.38 as training asks for.
+"""A Tinker server on the loopback interface: as much of the wire protocol of SDK 0.38 as is asked for.
 
     with serving_tinker() as server:
         server.environment()                                        what the SDK reads
-        server.latency = 0.05                                       seconds that each piece of work takes
+        server.latency = 0.05                                       seconds of each piece of work, or sampled token
         server.script["optim_step"].append(Reply(500, "sorry"))     the next such request gets this answer
         server.always["healthz"] = Reply(503, "starting")           every one does
         server.script["save_weights"].append(CUT)                   done, and the connection is cut before the answer
         server.script["forward_backward"].append(Failure("no"))     taken, and fails while it is worked on
         server.spoil = lambda results: results[:-1]                 log probabilities, on their way out
+        server.samplers.asked                                       what samples were asked for
         server.events                                               what arrived and was given out, in order
 
 What it trains is real: each token predicts the next by factors of low rank, with gradients that add up until AdamW is
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 from tinker.proto import tinker_public_pb2 as proto
 from tinker_factors import VOCABULARY, Floats, Model, Row, State
+from tinker_sampling import Refused, Samplers
 
 KEY = "tml-thisIsTheSecretOfTheTest"
 MODEL = "test/tiny"
@@ -54,12 +56,6 @@ class Failure:
 
 
 CUT = "cut"
-
-
-class Refused(Exception):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 @dataclass
@@ -87,6 +83,7 @@ class TinkerServer:
         self.headers: list[dict[str, str]] = []
         self.runs: dict[str, Model] = {}
         self.states: dict[str, State] = {}
+        self.samplers = Samplers(self.models, self.states, vocabulary)
         self.finished: list[str] = []  # how sessions ended
         self.spoil: Callable[[list[Floats]], list[Floats]] = lambda results: results
         self.files: dict[str, bytes] | None = None  # in place of the adapter
@@ -138,12 +135,15 @@ class TinkerServer:
 
     def work(self) -> None:
         while (one := self._queue.get()) is not None:
-            self._stopping.wait(self.latency)
-            try:
-                one.result = one.failure or one.do()
-            except Refused as exc:
-                one.result = Failure(str(exc), "user")
-            one.done.set()
+            self._finish(one, self.latency)
+
+    def _finish(self, one: Work, seconds: float) -> None:
+        self._stopping.wait(seconds)
+        try:
+            one.result = one.failure or one.do()
+        except Refused as exc:
+            one.result = Failure(str(exc), "user")
+        one.done.set()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -167,6 +167,12 @@ class TinkerServer:
     def _do(self, kind: str, path: str, given: Any, failure: Failure | None) -> Json:
         if kind in _TRAINING:
             return self._train(kind, given, failure)
+        if kind == "create_sampling_session":
+            return self.samplers.open(given)
+        if kind == "get_sampler":
+            return self.samplers.get(path.rsplit("/", 1)[-1])
+        if kind == "asample":
+            return self._sample(given, failure)
         if kind == "create_model":
             return self._begin(given, failure, given["base_model"])
         if kind == "load_weights":
@@ -238,6 +244,17 @@ class TinkerServer:
         self._taken[place] = told["request_id"]
         return told
 
+    def _sample(self, given: Json, failure: Failure | None) -> Json:
+        """Samples are worked on beside each other, as long as they have tokens."""
+        place = (given["sampling_session_id"], given["seq_id"])
+        if place not in self._taken:
+            do, tokens = self.samplers.sample(given)
+            work = Work("asample", do, failure)
+            self._taken[place] = number = str(len(self._work))
+            self._work[number] = work
+            threading.Thread(target=self._finish, args=(work, self.latency * tokens), daemon=True).start()
+        return {"request_id": self._taken[place], "sample_sequence_ids": [":".join(map(str, place))]}
+
     def _make(self, kind: str, run: Model, given: Any, failure: Failure | None) -> Work:
         if kind == "forward_backward":
             rows, backward = given["rows"], not given["forward_only"]
@@ -298,6 +315,8 @@ _TRAINING = ("forward_backward", "optim_step", "save_weights", "save_weights_for
 
 
 def _kind(path: str) -> str:
+    if path.startswith("/api/v1/samplers/"):
+        return "get_sampler"
     return path.removeprefix("/") if path.startswith("/file/") else path.rsplit("/", 1)[-1]
 
 

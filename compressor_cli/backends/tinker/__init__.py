@@ -1,14 +1,15 @@
-"""Training in the Tinker cloud, or on a server of one's own that speaks its protocol, through Tinker's SDK."""
+"""Training and generation in the Tinker cloud, or on any server that speaks its protocol, through its SDK."""
 
 from __future__ import annotations
 
 from compressor_cli.backends.tinker.access import find_access
 from compressor_cli.backends.tinker.check import CheckReport, check, preflight
+from compressor_cli.backends.tinker.generating import open_generator
 from compressor_cli.backends.tinker.training import fit
 from compressor_cli.core.runfiles import read_card
 from compressor_cli.core.training import Launch, RunReport, TrainJob, conduct_run
 
-__all__ = ["CheckReport", "check", "conduct"]
+__all__ = ["CheckReport", "check", "conduct", "open_generator"]
 
 
 def conduct(job: TrainJob, launch: Launch) -> RunReport:

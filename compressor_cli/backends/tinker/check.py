@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compressor_cli.backends.tinker.access import Access, access_to, ask_health, cloud_settings
-from compressor_cli.backends.tinker.connection import connected
+from compressor_cli.backends.tinker.connection import Connection, connected
 from compressor_cli.core.runfiles import read_tinker_run
 from compressor_cli.core.training import TrainJob
 from compressor_cli.errors import UsageError
@@ -63,8 +63,26 @@ def start_state(job: TrainJob) -> str | None:
 def _models(access: Access, tell: Callable[[str], None]) -> tuple[Model, ...]:
     ask_health(access)
     with connected(access, tell) as connection:
-        found = connection.wait(connection.rest().get_server_capabilities(), "the list of models")
+        return list_models(connection)
+
+
+def list_models(connection: Connection) -> tuple[Model, ...]:
+    found = connection.wait(connection.rest().get_server_capabilities(), "the list of models")
     return tuple(sorted((_model(one) for one in found.supported_models), key=lambda model: model.name))
+
+
+def require_listed(
+    model: str, listed: Sequence[str], url: str, *, does: str = "has", lacks: str = "is not there"
+) -> None:
+    """A server that lists nothing says no with the first request."""
+    if not listed or model in listed:
+        return
+    near = difflib.get_close_matches(model, listed, n=3, cutoff=0.3) or sorted(listed)[:3]
+    raise UsageError(
+        f"model {model!r} {lacks}; {url} {does} {', '.join(near)}"
+        + (f" and {len(listed) - len(near)} more" if len(listed) > len(near) else ""),
+        hint="scc train --backend tinker --check lists all of them",
+    )
 
 
 def _model(told: Any) -> Model:
@@ -73,18 +91,13 @@ def _model(told: Any) -> Model:
 
 def _refuse_unfit(job: TrainJob, access: Access, models: tuple[Model, ...]) -> None:
     named = {model.name: model for model in models if model.name and model.trainable}
-    if not named:  # a server that lists nothing says no with the first request
-        return
+    known = any(model.name == job.model for model in models)
+    require_listed(
+        job.model, list(named), access.url, does="trains", lacks="cannot be trained" if known else "is not there"
+    )
     found = named.get(job.model)
     if found is None:
-        known = any(model.name == job.model for model in models)
-        what = "cannot be trained" if known else "is not there"
-        near = difflib.get_close_matches(job.model, named, n=3, cutoff=0.3) or sorted(named)[:3]
-        raise UsageError(
-            f"model {job.model!r} {what}; {access.url} trains {', '.join(near)}"
-            + (f" and {len(named) - len(near)} more" if len(named) > len(near) else ""),
-            hint="scc train --backend tinker --check lists all of them",
-        )
+        return
     longest = max(job.train.longest, job.valid.longest)
     if found.context is not None and longest > found.context:
         raise UsageError(

@@ -1,6 +1,6 @@
 """Waiting for Tinker's SDK: it tries again for minutes or for ever, mostly in silence, and in threads of its own.
 
-Everything that may take long is waited for in `Connection.wait`: signals are noticed, what the SDK logs is passed on
+Everything that may take long is waited for in `Connection.first`: signals are noticed, what the SDK logs is passed on
 from the main thread, a server that is gone is noticed, and whatever is raised becomes one line.
 """
 
@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -53,14 +53,22 @@ class Connection:
     def wait(self, future: Any, doing: str) -> Any:
         """The result of a future of the SDK, or of this module. Raises SccError for whatever else comes."""
         waited: Future[Any] = future if isinstance(future, Future) else future.future()
-        silence = _Silence(self, doing)
-        while not wait([waited], _TICK).done:
-            self.pass_on()
-            silence.look()
+        done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        waited.add_done_callback(done.put)
+        self.first(done, doing)
         try:
             return waited.result()
         except (Exception, CancelledError) as exc:
             raise told(exc, self.access.url, self.access.key) from None
+
+    def first(self, done: queue.SimpleQueue[T], doing: str) -> T:
+        """What is put there first, by any thread. Raises SccError where nothing will be."""
+        silence = _Silence(self, doing)
+        while True:
+            with suppress(queue.Empty):
+                return done.get(timeout=_TICK)
+            self.pass_on()
+            silence.look()
 
     def call(self, function: Callable[[], T], doing: str) -> T:
         """For what the SDK does before it returns a future; in a thread, which a second signal leaves behind."""
@@ -142,7 +150,7 @@ def connected(access: Access, tell: Callable[[str], None], *, strict: bool = Tru
     """What the SDK logs goes to `tell`, and nowhere else."""
     connection = Connection(access, tell, strict=strict)
     logger = logging.getLogger("tinker")
-    handler, propagates = _Handler(connection), logger.propagate
+    handler = _Handler(connection)
     logger.addHandler(handler)
     logger.propagate = False
     try:
@@ -150,7 +158,7 @@ def connected(access: Access, tell: Callable[[str], None], *, strict: bool = Tru
         connection.pass_on()
     finally:
         logger.removeHandler(handler)
-        logger.propagate = propagates
+        logger.propagate = not any(isinstance(one, _Handler) for one in logger.handlers)  # of other connections
 
 
 class _Handler(logging.Handler):

@@ -17,6 +17,8 @@ _STATUS = {
     429: "too many requests at once, after minutes of trying (429)",
 }
 
+_OF_ONE_REQUEST = (400, 410, 413, 422)  # 410: the server has forgotten it
+
 
 def told(exc: BaseException, url: str, key: str = "") -> SccError:
     """`key` is masked, wherever a server quotes it."""
@@ -24,6 +26,18 @@ def told(exc: BaseException, url: str, key: str = "") -> SccError:
     if key and key in str(error):
         return type(error)(str(error).replace(key, "***"), hint=error.hint)
     return error
+
+
+def is_of_one_request(exc: BaseException) -> bool:
+    """Whether another request may well be answered."""
+    import tinker
+
+    for one in _chain(exc):
+        if isinstance(one, tinker.APIStatusError):
+            return one.status_code in _OF_ONE_REQUEST
+        if isinstance(one, tinker.RequestFailedError):
+            return True
+    return False
 
 
 def _told(exc: BaseException, url: str) -> SccError:
