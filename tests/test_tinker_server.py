@@ -1,4 +1,4 @@
-"""`scc train --backend tinker` against a real server, where TINKER_SERVER_PYTHON names an interpreter that has one."""
+"""The backend tinker against a real server, where TINKER_SERVER_PYTHON names an interpreter that has one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import REPO
+from generation_models import answers, prompts, wordy
 from tinker_server import real_server
 from training_jobs import make_job, sample_texts, write_rows
 
-from compressor_cli.backends.tinker import check, conduct
+from compressor_cli.backends.tinker import check, conduct, open_generator
+from compressor_cli.core.adapters_peft import copy_peft
+from compressor_cli.core.generation import ModelSource, Sampling
 from compressor_cli.core.runfiles import read_metrics
 from compressor_cli.core.tensors import load_tensors
 from compressor_cli.core.training import Launch, RunReport
@@ -94,6 +97,24 @@ def test_it_learns_and_gives_out_an_adapter(whole: RunReport) -> None:
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     assert rows[-1]["val_loss"] < rows[3]["val_loss"]
     assert json.loads((whole.adapter / "adapter_config.json").read_text())["peft_type"] == "LORA"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_its_answers_are_those_of_transformers_and_peft(
+    served: Served, whole: RunReport, tmp_path: Path, trained: bool
+) -> None:
+    from compressor_cli.backends.torch import open_generator as open_torch
+
+    asked, base = prompts(wordy(5), 12), str(served[1])
+    copy_peft(whole.adapter, tmp_path, base)  # with the modules named, which the server leaves out
+    there = answers(open_torch(ModelSource(base, tmp_path if trained else None, batch_size=3)), asked)
+    generator = open_generator(ModelSource(base, whole.run if trained else None, batch_size=3))
+    found = answers(generator, asked)
+    assert [one.error for one in found] == [None] * 5
+    assert [(one.text, one.truncated) for one in found] == [(one.text, one.truncated) for one in there]
+    drawn = [[one.text for one in answers(generator, asked, Sampling(1.5, 0.9, seed))] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    generator.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

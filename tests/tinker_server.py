@@ -109,6 +109,13 @@ class Translation:
                 api.ForwardBackwardRequest(model_id=model, forward_backward_input=work), session
             )
 
+    async def asample(self, request: Any) -> Any:
+        """With a name of the one sequence, which the SDK asks for."""
+        api = self.api
+        async with self._session(request) as session:
+            taken = await api.asample(api.SampleRequest.model_validate(await request.json()), request, session)
+        return {"request_id": taken.request_id, "sample_sequence_ids": [taken.request_id]}
+
     async def save_weights_external(self, request: Any) -> Any:
         """SkyRL's weights for sampling are an adapter as PEFT has it."""
         api, given = self.api, await request.json()
@@ -134,7 +141,7 @@ class Translation:
         if given["request_id"] in self.exports:
             return {"type": "save_weights_external", "path": self.exports[given["request_id"]]}
         if _PROTO in request.headers.get("accept", ""):
-            return Response(_output(found), media_type=_PROTO)
+            return Response(_samples(found) if "sequences" in found else _output(found), media_type=_PROTO)
         if found.get("type") == "save_weights_for_sampler":
             found = found | {"path": re.sub(r"(tinker://[^/]+)/([^/]+)$", r"\1/sampler_weights/\2", found["path"])}
         return found
@@ -205,6 +212,20 @@ def _output(found: dict[str, Any]) -> bytes:
     return bytes(output.SerializeToString())
 
 
+def _samples(found: dict[str, Any]) -> bytes:
+    import numpy as np
+    from tinker.proto import tinker_public_pb2 as proto
+
+    reasons = {"stop": proto.STOP_REASON_STOP, "length": proto.STOP_REASON_LENGTH}
+    sequences = [
+        proto.SampledSequence(
+            stop_reason=reasons[one["stop_reason"]], tokens=np.array(one["tokens"], np.int32).tobytes()
+        )
+        for one in found["sequences"]
+    ]
+    return bytes(proto.SampleResponse(sequences=sequences).SerializeToString())
+
+
 class Renamed:
     """Around the application: JSON that names a model as the SDK does, with SkyRL's name of it."""
 
@@ -244,7 +265,7 @@ def application(model: str, folder: Path) -> Any:
         checkpoints_base=str(checkpoints),
         database_url=f"sqlite:///{folder}/tinker.db",
     )
-    posted = ("load_weights", "forward_backward", "save_weights_external", "retrieve_future", "get_info")
+    posted = ("load_weights", "forward_backward", "save_weights_external", "retrieve_future", "get_info", "asample")
     replaced = {f"/api/v1/{name}" for name in posted}
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in replaced]
     for name in posted:
