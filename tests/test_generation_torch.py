@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -174,6 +175,15 @@ def test_an_adapter_is_named_by_its_run_or_by_its_folder(what: str, run: Path, w
     generator = open_generator(ModelSource(adapter=place))
     assert written(generator, prompts(wordy(3))) == short(3)
     assert generator.name == f"torch:{place}"
+
+
+def test_modules_that_a_server_does_not_name_are_adapted_too(run: Path, work: Path) -> None:
+    """PEFT by itself would adapt some of them, and drop the rest without a word."""
+    shutil.copytree(run / "adapter", work / "from-server")
+    config = json.loads((run / "adapter" / "adapter_config.json").read_text())
+    (work / "from-server" / "adapter_config.json").write_text(json.dumps({**config, "target_modules": None}))
+    generator = open_generator(ModelSource(adapter=Path("from-server"), model=config["base_model_name_or_path"]))
+    assert written(generator, prompts(wordy(3))) == short(3)
 
 
 def test_a_whole_model_stands_for_itself(base: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from compressor_cli.backends.torch.models import load_model
+from compressor_cli.core.adapters_peft import copy_peft
 from compressor_cli.core.chat_prompts import Encoded, chat_prompts
 from compressor_cli.core.chat_tokenizer import load_chat_tokenizer
 from compressor_cli.core.generation import Generated, ModelSource, Prompt, Sampling
@@ -139,10 +141,13 @@ def _load(weights: Weights, device: torch.device) -> Any:
 
 def _adapted(model: Any, weights: Weights, adapter: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as named:
             warnings.simplefilter("ignore", FutureWarning)  # of what PEFT does to transformers
             warnings.filterwarnings("error", "Found missing adapter keys")  # it would go on without them
-            return PeftModel.from_pretrained(model, str(adapter))
+            copy_peft(adapter, Path(named), weights.model)  # servers leave out which modules are adapted
+            return PeftModel.from_pretrained(model, named)
+    except SccError:
+        raise
     except Exception as exc:  # from files that do not fit the libraries raise anything
         if _is_memory(exc):
             raise
