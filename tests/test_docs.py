@@ -17,7 +17,10 @@ import pytest
 from conftest import REPO
 from loopback_models import answer
 from provider_server import serving
-from tiny_model import make_tokenizer
+from tiny_model import make_model, make_tokenizer
+
+from compressor_cli.core.jsonl import read_rows
+from compressor_cli.settings import LocalSettings
 
 GENERATOR = REPO / "docs" / "generate_cli.py"
 
@@ -124,6 +127,21 @@ def test_the_way_of_the_data_page_runs(
             monkeypatch.setenv(name, value)
         ran = [_run(shell, page, command, shown) for page, command, shown in sessions() if page == "data.md"]
     assert len(ran) >= 8 and any(ran)
+
+
+@pytest.mark.slow
+def test_the_consoles_of_the_training_page_run(
+    shell: Callable[[str], subprocess.CompletedProcess[str]], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a tiny model under the name of the real one."""
+    pytest.importorskip("mlx_lm")
+    pytest.importorskip("torch")
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    texts = [m["content"] for row in read_rows(REPO / "configs/samples/train.jsonl") for m in row["messages"]]
+    make_model(work / "clone" / LocalSettings().model, texts)
+    ran = [_run(shell, page, command, shown) for page, command, shown in sessions() if page == "training.md"]
+    assert len(ran) >= 3 and all(ran)
+    assert list((work / "clone/runs/first/adapter").glob("*.safetensors"))
 
 
 def _run(shell: Callable[[str], subprocess.CompletedProcess[str]], page: str, command: str, shown: str) -> bool:
