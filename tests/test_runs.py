@@ -207,6 +207,18 @@ def test_resuming_from_an_earlier_checkpoint_sets_the_later_ones_aside(spec: Run
     assert not (work / "x").exists() and not (work / "y").exists()
 
 
+def test_a_run_that_its_tracker_refuses_has_failed(spec: RunSpec, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*parts: object) -> None:
+        raise UsageError("W&B: no key")
+
+    monkeypatch.setattr("compressor_cli.core.runs.Tracker", refuse)
+    with pytest.raises(UsageError, match="no key"), open_run(work / "run", replace(spec, wandb="p")):
+        pass
+    card = read_card(work / "run")
+    assert card and (card["state"], card["error"]) == ("failed", "UsageError: W&B: no key")
+    assert card["sessions"][-1]["ended"]
+
+
 def test_one_process_at_a_time(spec: RunSpec, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compressor_cli.core.runfiles._PATIENCE", 0.05)
     with open_run(work / "run", spec) as run:

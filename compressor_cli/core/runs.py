@@ -102,6 +102,7 @@ class Run:
         self.card: dict[str, Any] = {}
         self.resumed: Checkpoint | None = None
         self.saved_step = 0
+        self.began = False  # in this session, which stands in the card then
         self._board: BoardWriter | None = None
         self._tracker: Tracker | None = None
 
@@ -232,6 +233,7 @@ class Run:
             git=git_commit(),
             sessions=[*self.card["sessions"], {"started": _now(), "from_step": self.saved_step, "ended": None}],
         )
+        self.began = True
         for note in notes:
             self.tell(note)
         if changed:
@@ -294,7 +296,12 @@ def open_run(
     lock = lock_run(folder)
     run = Run(folder, spec, fingerprint, on_event)
     try:
-        run._open(resume, resume_from)
+        try:
+            run._open(resume, resume_from)
+        except BaseException as exc:
+            if run.began:  # and then W&B, or the disk, said no
+                run._close(exc)
+            raise
         try:
             yield run
         except BaseException as exc:
