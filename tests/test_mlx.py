@@ -134,7 +134,7 @@ def test_a_run_from_beginning_to_end(make: Make, base: Path, work: Path) -> None
     assert rows[-1]["val_loss"] < rows[2]["val_loss"]
     assert rows[4]["tokens"] == make().train.tokens  # an epoch
     assert "num_layers: the model has 4, fewer than 9" in watch.told
-    assert "values are trained, in 4 of 4 layers" in watch.told and "GB of memory" in watch.told
+    assert "values are trained, in 4 of 4 layers" in watch.told and "B of memory" in watch.told
     tinker = read_tinker_run(work / "run")
     assert tinker and (tinker.backend, tinker.model, tinker.steps_done) == ("local", str(base), 24)
     assert tinker.state_path == "checkpoints/step_00000024" and tinker.sampler_path == "adapter"

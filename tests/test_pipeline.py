@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, Run
-from tiny_model import make_tokenizer
+from tiny_model import make_model, make_tokenizer
 
 from compressor_cli.core.jsonl import read_rows
 from compressor_cli.errors import UsageError
@@ -105,12 +105,13 @@ def test_flags_that_do_not_fit_stages(
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
 
 
-def test_a_stage_without_rows_is_refused_before_any_begins(
-    tokenizer: Path, samples: Path, work: Path, scc: Scc
-) -> None:
-    data = _skills(work, samples)
+def test_a_stage_without_rows_is_refused_before_any_begins(samples: Path, work: Path, scc: Scc) -> None:
+    pytest.importorskip("torch")
+    data, model = _skills(work, samples), make_model(work / "model")
     (work / "s.yaml").write_text("backend: local\nstages: [{name: a}, {name: b, where: {domain: [code]}}]")
-    done = scc("train", "--stages", "s.yaml", "--data", data, "--model", tokenizer, "--output", "run")
+    done = scc(
+        "train", "--stages", "s.yaml", "--data", data, "--model", model, "--output", "run", "--max-seq-length", "8192"
+    )
     assert done.exit_code == 2
     assert "no row is left to train on: 80 not of this stage" in done.stderr
     assert not Path("run").exists()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from compressor_cli.cli.common import print_json
-from compressor_cli.core.footprint import size
 
 if TYPE_CHECKING:
     from compressor_cli.stages.train.plans import TrainPlan
@@ -78,17 +77,23 @@ def _checkpoints(plan: TrainPlan) -> str:
     often = f"every {plan.save_every:,} steps" if plan.save_every > 1 else "after each step"
     if plan.backend == "tinker":
         return f"{often}, kept by the server"
-    return f"{often}, {size(plan.checkpoint_bytes) if plan.checkpoint_bytes else 'of unknown size'} each"
+    return f"{often}, {_size(plan.checkpoint_bytes) if plan.checkpoint_bytes else 'of unknown size'} each"
 
 
 def _memory(plan: TrainPlan) -> str:
     if plan.memory_bytes is None:
         return "the server's" if plan.backend == "tinker" else "unknown"
-    there = f", {size(plan.machine_bytes)} are there" if plan.machine_bytes else ""
-    return f"about {size(plan.memory_bytes)}{there}; {plan.trained_weights or 0:,} weights are trained"
+    there = f", {_size(plan.machine_bytes)} are there" if plan.machine_bytes else ""
+    return f"about {_size(plan.memory_bytes)}{there}; {plan.trained_weights or 0:,} weights are trained"
 
 
 def _cost(plan: TrainPlan) -> str:
     if plan.cost_usd is None:
         return f"unknown: no price of {plan.model} is known here"
     return f"about ${float(plan.cost_usd):.2f}, at the list price of {plan.prices_of}"
+
+
+def _size(count: int) -> str:
+    from compressor_cli.core.footprint import size
+
+    return size(count)

@@ -15,7 +15,7 @@ DEFAULT_DATASET = "Sudhendra/semantic-compression-sft"
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 _RATES = (("rate",), ("max_tokens",), ("adaptive", "task"))  # of which one counts
@@ -73,7 +73,9 @@ class CompressSettings(Section):
             hidden.update(_ADAPTER)
             if self.adapter is not None or self.backend is not None:
                 hidden |= {"model"} - told.keys()
-        return type(self).model_validate({**self.given(), **dict.fromkeys(hidden), **told})
+        if isinstance(patterns := told.get("protect_pattern"), list):
+            told["protect_pattern"] = tuple(patterns)
+        return self.model_copy(update={**dict.fromkeys(hidden), **told})  # the checks stand in `engines.options`
 
 
 class ServeSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from compressor_cli.settings.sections import Section
 
@@ -35,6 +35,8 @@ class TrainSection(Section):
     `eval_every` and `save_every` are steps; without a number validation follows saves, and saves are about ten a run.
     Validation takes the first `eval_rows` of valid.jsonl.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     default_length: ClassVar[dict[str, int]] = {"epochs": 3}
 
