@@ -80,10 +80,15 @@ def test_a_signal_while_a_quota_stops_the_run_drops_what_is_slow(
     corpus(work, 30)
     quota = {"error": {"message": "no credit", "type": "insufficient_quota", "code": "insufficient_quota"}}
 
+    slow: list[Request] = []
+
     def answer(request: Request) -> str:
-        server.latency = 60.0  # for this one
-        asyncio.get_running_loop().call_soon(setattr, server, "latency", 0.0)
-        server.script.append(Reply(429, quota))
+        """Two may arrive at once: the first alone is slow, and the next one after them is refused."""
+        server.latency = 0.0 if slow else 60.0
+        if not slow:
+            slow.append(request)
+            asyncio.get_running_loop().call_soon(setattr, server, "latency", 0.0)
+            server.script.append(Reply(429, quota))
         return compress_answer(request)
 
     server.answer = answer
@@ -99,7 +104,7 @@ def test_a_signal_while_a_quota_stops_the_run_drops_what_is_slow(
 
 def test_a_second_run_on_the_same_output_is_refused(server: ProviderServer, work: Path, processes: Processes) -> None:
     corpus(work, 30)
-    server.latency = 1.0
+    server.latency = 5.0
     first = start(processes)
     until(lambda: len(server.requests) >= 4)
     code, stderr = ended(start(processes, "--resume"))
