@@ -93,7 +93,7 @@ def test_a_signal_while_a_quota_stops_the_run_drops_what_is_slow(
 
     server.answer = answer
     run = start(processes, "--concurrency", "2")
-    until(lambda: len(server.requests) >= 2)
+    until(lambda: bool(slow) and not server.script)
     time.sleep(1)
     run.send_signal(signal.SIGINT)
     time.sleep(0.5)
