@@ -50,13 +50,14 @@ class Request:
 class Reply:
     """A `body` of text becomes an error in the form of the provider; one of bytes is sent as it is.
 
-    With `cut`, the connection ends after that many bytes.
+    With `cut`, the connection ends after that many bytes. `latency` is its own, in place of the server's.
     """
 
     status: int
     body: Json | str | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+    latency: float | None = None
 
 
 class Refusal(Exception):
@@ -172,8 +173,8 @@ class Connection(asyncio.Protocol):
         except Refusal as exc:
             reply = Reply(exc.status, str(exc))
         data = self._bytes(reply, PROVIDERS[request.provider])
-        if self.server.latency:
-            asyncio.get_running_loop().call_later(self.server.latency, self._write, data, reply.cut)
+        if latency := self.server.latency if reply.latency is None else reply.latency:
+            asyncio.get_running_loop().call_later(latency, self._write, data, reply.cut)
         else:
             self._write(data, reply.cut)
 

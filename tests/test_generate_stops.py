@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -80,20 +79,16 @@ def test_a_signal_while_a_quota_stops_the_run_drops_what_is_slow(
     corpus(work, 30)
     quota = {"error": {"message": "no credit", "type": "insufficient_quota", "code": "insufficient_quota"}}
 
-    slow: list[Request] = []
-
     def answer(request: Request) -> str:
-        """Two may arrive at once: the first alone is slow, and the next one after them is refused."""
-        server.latency = 0.0 if slow else 60.0
-        if not slow:
-            slow.append(request)
-            asyncio.get_running_loop().call_soon(setattr, server, "latency", 0.0)
-            server.script.append(Reply(429, quota))
+        """The first is slow, and the one after it, which may arrive in the same moment, is refused at once."""
+        if server.latency == 0:
+            server.latency = 60.0
+            server.script.append(Reply(429, quota, latency=0.0))
         return compress_answer(request)
 
     server.answer = answer
     run = start(processes, "--concurrency", "2")
-    until(lambda: bool(slow) and not server.script)
+    until(lambda: server.latency > 0 and not server.script)
     time.sleep(1)
     run.send_signal(signal.SIGINT)
     time.sleep(0.5)
