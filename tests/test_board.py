@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -44,13 +45,13 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 @needs_writer
 @needs_board
 def test_events_are_the_rows_and_are_made_again(work: Path) -> None:
-    writer = BoardWriter(work / "b", [row(1), row(2, val_loss=3.0)], STARTED)
+    writer = BoardWriter(work / "b", [row(1), row(2, val_loss=3.0)], STARTED, pytest.fail)
     writer.write(row(4))
     writer.close()
     assert events(work / "b")["loss/train"] == [(1, 1.0), (2, 0.5), (4, 0.25)]
     assert events(work / "b")["loss/valid"] == [(2, 3.0)]
     (work / "b" / "mine.txt").write_text("x")
-    BoardWriter(work / "b", [row(1)], STARTED).close()
+    BoardWriter(work / "b", [row(1)], STARTED, pytest.fail).close()
     assert events(work / "b") == {"loss/train": [(1, 1.0)], "epoch": [(1, 0.0)]}
     assert (work / "b" / "mine.txt").exists()
 
@@ -72,11 +73,29 @@ def test_no_torch_is_needed(work: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path; from compressor_cli.core.board import BoardWriter\n"
-        f"BoardWriter(Path('b'), [{row(1)!r}], '{STARTED}').close()"
+        f"BoardWriter(Path('b'), [{row(1)!r}], '{STARTED}', print).close()"
     )
     paths = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env={**os.environ, "PYTHONPATH": paths})
     assert [path.name.startswith("events.out.tfevents") for path in (work / "b").iterdir()] == [True]
+
+
+@needs_writer
+@pytest.mark.parametrize("rows", [1, 500])
+def test_a_full_disk_ends_the_events_by_one_line(rows: int, work: Path) -> None:
+    code = (
+        "from pathlib import Path; from compressor_cli.core.board import BoardWriter\n"
+        f"writer = BoardWriter(Path('b'), [], '{STARTED}', print)\n"
+        f"for step in range({rows}): writer.write({row(1)!r})\n"
+        "writer.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"no more TensorBoard events: File too large\n", b"")
 
 
 def test_without_tensorboardx_the_run_says_so(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,13 @@ def training_progress() -> Iterator[OnEvent]:
     def lines() -> Group:
         return Group(bar, Text(_metrics(state, console.width), no_wrap=True, overflow="crop"))
 
+    live = Live(get_renderable=lines, console=console)
+
     def on_event(event: Mapping[str, Any]) -> None:
         if "message" in event:
             console.print(event["message"], markup=False, highlight=False)
+        elif not live.is_started:  # before the first step a model may be fetched, whose bars are the hub library's
+            live.start()
         if "stage" in event:
             state.update(kept=0, losses=[], val=None, speed=None)
             bar.reset(task, description=event["stage"])
@@ -68,8 +72,11 @@ def training_progress() -> Iterator[OnEvent]:
         if "done" in event:
             bar.update(task, completed=event["done"], total=event.get("total"))
 
-    with Live(get_renderable=lines, console=console):
+    console.print("reading rows and model", highlight=False)
+    try:
         yield on_event
+    finally:
+        live.stop()
 
 
 _SPEED_OVER = 3600.0  # seconds that the time left is estimated from: one step may take a minute
@@ -87,7 +94,7 @@ def _remember(state: dict[str, Any], row: Mapping[str, Any]) -> None:
 def _metrics(state: Mapping[str, Any], width: int) -> str:
     losses: list[float] = state["losses"]
     if not losses:
-        return "reading rows and model"
+        return ""
     parts = [f"val {state['val']:.3f}"] if state["val"] is not None else []
     parts += [f"{state['speed']:,.0f} tok/s"] if state["speed"] else []
     parts += [f"{state['kept']} saved"] if state["kept"] else []

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from compressor_cli.errors import MissingExtraError, SccError, UsageError
 _TAGS = {"loss": "loss/train", "val_loss": "loss/valid"}
 _UNDRAWN = ("step", "seconds")
 _FREE_PORTS = 100
+_FLUSH_EVERY = 5.0  # seconds
 
 # The board ends when its standard input does: with the run, however that ends.
 _SERVE = """
@@ -38,25 +40,57 @@ def has_writer() -> bool:
 
 class BoardWriter:
     """Events of `rows`, and of those written later. What an earlier session wrote is made again from the rows:
-    events of steps that a killed run lost would stay otherwise."""
+    events of steps that a killed run lost would stay otherwise.
 
-    def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]], started: str) -> None:
-        from tensorboardX import SummaryWriter
+    Events are written where they are told, not in a thread as by tensorboardX's own writer, whose failure on a full
+    disk is a traceback. The metrics have all of it, so that such a failure ends the events alone, by one line to `tell`.
+    """
 
+    def __init__(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], started: str, tell: Callable[[str], None]
+    ) -> None:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._started = datetime.fromisoformat(started).timestamp()
-        self._writer = SummaryWriter(str(folder), flush_secs=5)
+        self._tell = tell
+        self._events: Any = None
+        self._flushed = time.monotonic()
+        with self._told():
+            from tensorboardX.event_file_writer import EventsWriter
+
+            folder.mkdir(exist_ok=True, parents=True)
+            self._events = EventsWriter(str(folder / "events"))
         for row in rows:
             self.write(row)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        for name, value in row.items():
-            if name not in _UNDRAWN and value is not None:
-                self._writer.add_scalar(_TAGS.get(name, name), value, row["step"], self._started + row["seconds"])
+        if self._events is None:
+            return
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        with self._told():
+            for name, value in row.items():
+                if name not in _UNDRAWN and value is not None:
+                    summary = scalar(_TAGS.get(name, name), value)
+                    wall_time = self._started + row["seconds"]
+                    self._events.write_event(Event(wall_time=wall_time, step=row["step"], summary=summary))
+            if time.monotonic() - self._flushed > _FLUSH_EVERY:
+                self._events.flush()
+                self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self._writer.close()
+        if self._events is not None:
+            with self._told():
+                self._events.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            self._events = None
+            self._tell(f"no more TensorBoard events: {exc.strerror or exc}")
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def told(exc: Exception, dataset: str, token: str | None, revision: str | None =
     if has(httpx.TransportError, ConnectionError, TimeoutError):
         return SccError(
             f"dataset {dataset!r}: the hub cannot be reached ({endpoint})",
-            hint="check the network, or name a local folder or file with --dataset",
+            hint="check the network, or give rows from a local folder or file",
         )
     return SccError(f"dataset {dataset!r}: {_one_line(chain, used)}")
 

@@ -243,7 +243,7 @@ class Run:
         if before:
             self.tell(f"going on after step {self.saved_step}" if self.resumed else "no checkpoint: starting again")
         if has_writer():
-            self._board = BoardWriter(self.folder / BOARD, self._metrics.rows, self.card["created"])
+            self._board = BoardWriter(self.folder / BOARD, self._metrics.rows, self.card["created"], self.tell)
         else:
             self.tell("no TensorBoard events are written: tensorboardX is not installed")
         if spec.wandb:
