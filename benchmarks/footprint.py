@@ -23,12 +23,14 @@ SHAPES: dict[str, dict[str, int]] = {
     "tiny": {"hidden": 64, "layers": 2, "vocabulary": 512},
     "wide": {"hidden": 768, "layers": 6, "vocabulary": 8192},
     "long": {"hidden": 256, "layers": 8, "vocabulary": 32768},
+    "many": {"hidden": 128, "layers": 4, "vocabulary": 151936},
 }
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("wide", {"fine_tune_type": "lora"}),
     ("wide", {"fine_tune_type": "full"}),
     ("long", {"fine_tune_type": "lora", "gradient_checkpointing": True}),
     ("long", {"fine_tune_type": "lora", "gradient_checkpointing": False}),
+    ("many", {"fine_tune_type": "lora"}),
 )
 
 

@@ -83,6 +83,7 @@ def test_more_of_anything_takes_more_memory() -> None:
     ):
         assert memory(**change) > base
     assert memory(rank=None) > 8.19e9 * 2 * 4  # weights, gradients, two moments
+    assert memory(tiled=True) < base - 4 * 2048 * (151936 - 32768) * 4 + 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({**QWEN3_8B, "hidden_size": "wide"})])

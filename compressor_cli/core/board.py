@@ -42,8 +42,8 @@ class BoardWriter:
     """Events of `rows`, and of those written later. What an earlier session wrote is made again from the rows:
     events of steps that a killed run lost would stay otherwise.
 
-    Events are written where they are told, not in a thread as by tensorboardX's own writer, whose failure on a full
-    disk is a traceback. The metrics have all of it, so that such a failure ends the events alone, by one line to `tell`.
+    Events are written where they are told, not in a thread as by tensorboardX's own writer, whose failure on a
+    full disk is a traceback. The metrics have all of it, so such a failure ends the events alone, by a line to `tell`.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from typing import Any
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 LOGITS = {"torch": 8, "local": 4}  # copies in 32 bits at once: of logits, softmax and gradients
+TILE = (4096, 32768)  # tokens and vocabulary that TRL's head makes logits of at once
 ADAM = 2  # moments of the optimizer, in the precision of what is trained
 FAR = 2.0  # an estimate this many times above what the machine has is refused
 
@@ -103,16 +104,18 @@ def footprint(
     checkpointing: bool,
     backend: str,
     reference: int = 0,
+    tiled: bool = False,
 ) -> Footprint:
-    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, and `reference` how many
-    further models are held in memory, such as a teacher."""
+    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, `reference` how many
+    further models are held in memory, such as a teacher, and `tiled` says that logits are made a tile at a time."""
     weights = round(shape.parameters * shape.bytes_per_weight)
     trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)
     precision = 4 if rank is not None else max(2, round(shape.bytes_per_weight))
     states = trained * precision * (1 + ADAM + (rank is not None))  # gradients, moments; the adapter itself
     in_work = batch_size * tokens
     activations = _activations(shape, layers if rank else shape.layers, in_work, tokens, checkpointing)
-    logits = LOGITS[backend] * 4 * in_work * shape.vocabulary
+    at_once = min(in_work, TILE[0]) * min(shape.vocabulary, TILE[1]) if tiled else in_work * shape.vocabulary
+    logits = LOGITS[backend] * 4 * at_once
     memory = weights * (1 + reference) + states + activations + logits
     return Footprint(weights, trained, memory, trained * precision * (1 + ADAM))
 

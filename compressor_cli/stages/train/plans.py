@@ -119,11 +119,13 @@ def _footprint(job: TrainJob) -> Footprint | None:
     settings = job.settings
     if isinstance(settings, LocalSettings):
         shape = read_shape(job.folder)
-        layers, checkpointing, teacher = settings.num_layers, settings.gradient_checkpointing, 0
+        layers, checkpointing = settings.num_layers, settings.gradient_checkpointing
+        teacher, tiled = 0, False
     elif isinstance(settings, TorchSettings):
         shape = read_shape(settings.from_config or job.folder, settings.precision)
         layers, checkpointing = -1, settings.gradient_checkpointing
-        teacher = int(settings.stage == "dpo" or (settings.stage == "distill" and settings.distill_loss == "logits"))
+        tiled = settings.stage != "distill" or settings.distill_loss != "logits"
+        teacher = int(settings.stage == "dpo" or not tiled)
     else:
         return None  # it is the server's
     if shape is None:
@@ -137,6 +139,7 @@ def _footprint(job: TrainJob) -> Footprint | None:
         checkpointing=checkpointing,
         backend=job.backend,
         reference=teacher,
+        tiled=tiled,
     )
 
 
