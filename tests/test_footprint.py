@@ -66,6 +66,7 @@ def test_more_of_anything_takes_more_memory() -> None:
             "layers": 36,
             "batch_size": 2,
             "tokens": 1024,
+            "tail": 512,
             "checkpointing": True,
             "backend": "local",
         }
@@ -77,13 +78,14 @@ def test_more_of_anything_takes_more_memory() -> None:
         {"rank": 64},
         {"batch_size": 4},
         {"tokens": 2048},
+        {"tail": 1024},
         {"checkpointing": False},
         {"reference": 1},
         {"backend": "torch"},
     ):
         assert memory(**change) > base
     assert memory(rank=None) > 8.19e9 * 2 * 4  # weights, gradients, two moments
-    assert memory(tiled=True) < base - 4 * 2048 * (151936 - 32768) * 4 + 1
+    assert memory(tail=1024) - memory(tail=1024, tiled=True) == 4 * 4 * 2048 * (151936 - 32768)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({**QWEN3_8B, "hidden_size": "wide"})])

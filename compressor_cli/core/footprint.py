@@ -101,20 +101,23 @@ def footprint(
     layers: int,
     batch_size: int,
     tokens: int,
+    tail: int,
     checkpointing: bool,
     backend: str,
     reference: int = 0,
     tiled: bool = False,
 ) -> Footprint:
-    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, `reference` how many
-    further models are held in memory, such as a teacher, and `tiled` says that logits are made a tile at a time."""
+    """Of one process. `rank` None trains all weights, `tokens` is the longest row of a batch, `tail` what of a row has
+    logits, `reference` how many further models are held in memory, such as a teacher, and `tiled` says that logits are
+    made a tile at a time, of all positions."""
     weights = round(shape.parameters * shape.bytes_per_weight)
     trained = shape.parameters if rank is None else shape.lora_parameters(rank, layers)
     precision = 4 if rank is not None else max(2, round(shape.bytes_per_weight))
     states = trained * precision * (1 + ADAM + (rank is not None))  # gradients, moments; the adapter itself
     in_work = batch_size * tokens
     activations = _activations(shape, layers if rank else shape.layers, in_work, tokens, checkpointing)
-    at_once = min(in_work, TILE[0]) * min(shape.vocabulary, TILE[1]) if tiled else in_work * shape.vocabulary
+    tile = min(in_work, TILE[0]) * min(shape.vocabulary, TILE[1])
+    at_once = tile if tiled else batch_size * tail * shape.vocabulary
     logits = LOGITS[backend] * 4 * at_once
     memory = weights * (1 + reference) + states + activations + logits
     return Footprint(weights, trained, memory, trained * precision * (1 + ADAM))

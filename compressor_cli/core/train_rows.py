@@ -53,6 +53,12 @@ class TrainRows:
     def __len__(self) -> int:
         return len(self.rendered) or len(self.preferences)
 
+    @property
+    def longest_tail(self) -> int:
+        """Of the rows, from the first token that is trained on."""
+        tails = (len(row.tokens) - row.trained[0][0] + 1 for row in self.rendered if row.trained)
+        return max(tails, default=self.longest)
+
     def prompt(self) -> dict[str, str | None]:
         """How the model is asked later: the system text of most rows, and the line that all users begin with."""
         system, rows = self.systems.most_common(1)[0] if self.systems else ("", 0)

@@ -17,6 +17,7 @@ from mlx_lm.utils import maybe_set_recommended_wired_limit
 
 from compressor_cli.backends.mlx.model import WEIGHTS, Trained, load_arrays, save_arrays
 from compressor_cli.backends.mlx.recompute import checkpoint_layers
+from compressor_cli.backends.mlx.tails import tail_logits, use_tails
 from compressor_cli.core.checkpoints import Checkpoint, checkpoint_name, load_state
 from compressor_cli.core.files import write_json
 from compressor_cli.core.footprint import size
@@ -32,8 +33,10 @@ from compressor_cli.settings import LocalSettings
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.json"
 _PAD_TO = 32  # as mlx-lm does: shapes come again, and are compiled once
+_TAIL_TO = 128
 
-Batch = tuple[mx.array, mx.array, mx.array]  # tokens, what follows each, and whether the loss is on that
+# Tokens; what follows each, from the first place that any row is trained on; and whether the loss is on that.
+Batch = tuple[mx.array, mx.array, mx.array]
 Step = Callable[[Batch, mx.array, Any, bool], tuple[mx.array, Any]]
 
 
@@ -60,6 +63,7 @@ class _Loop:
         self.optimizer.init(trained.model.trainable_parameters())
         if self.settings.gradient_checkpointing:
             checkpoint_layers(trained.model, self.settings.dropout)
+        use_tails(trained.model)
         trained.model.train()
 
     def restore(self) -> None:
@@ -150,7 +154,14 @@ def make_batch(rows: Sequence[Rendered]) -> Batch:
         for array, values in zip(arrays, row.shifted(), strict=True):
             array[place, : len(values)] = values
     tokens, following, trained = arrays
-    return mx.array(tokens), mx.array(following), mx.array(trained.astype(np.bool_))
+    tail = slice(width - tail_length(rows, width), None)
+    return mx.array(tokens), mx.array(following[:, tail]), mx.array(trained[:, tail].astype(np.bool_))
+
+
+def tail_length(rows: Sequence[Rendered], width: int) -> int:
+    """From the first token that any row is trained on; in steps, since each length is compiled."""
+    first = min((row.trained[0][0] - 1 for row in rows if row.trained), default=0)
+    return min(width, _TAIL_TO * -(-(width - max(0, first)) // _TAIL_TO))
 
 
 def batches(rows: Sequence[Rendered], size: int) -> list[list[Rendered]]:
@@ -160,7 +171,7 @@ def batches(rows: Sequence[Rendered], size: int) -> list[list[Rendered]]:
 
 
 def sum_loss(model: Any, tokens: mx.array, following: mx.array, trained: mx.array) -> mx.array:
-    losses: mx.array = nn.losses.cross_entropy(model(tokens), following) * trained
+    losses: mx.array = nn.losses.cross_entropy(tail_logits(model, tokens, following.shape[1]), following) * trained
     return losses.astype(mx.float32).sum()
 
 

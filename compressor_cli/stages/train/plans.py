@@ -130,12 +130,14 @@ def _footprint(job: TrainJob) -> Footprint | None:
         return None  # it is the server's
     if shape is None:
         return None
+    copies = 2 if settings.stage == "dpo" else 1  # chosen and rejected
     return footprint(
         shape,
         rank=settings.rank if settings.fine_tune_type != "full" else None,
         layers=shape.layers if layers < 0 else min(layers, shape.layers),
         batch_size=settings.batch_size,
-        tokens=job.train.longest * (2 if settings.stage == "dpo" else 1),  # chosen and rejected
+        tokens=job.train.longest * copies,
+        tail=job.train.longest_tail * copies,
         checkpointing=checkpointing,
         backend=job.backend,
         reference=teacher,
