@@ -14,6 +14,7 @@ from typing import Any
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 LOGITS = {"torch": 8, "local": 4}  # copies in 32 bits at once: of logits, softmax and gradients
+TAIL_TO = 128  # MLX: logits are of a multiple of so many positions, since each length is compiled
 TILE = (4096, 32768)  # tokens and vocabulary that TRL's head makes logits of at once
 ADAM = 2  # moments of the optimizer, in the precision of what is trained
 FAR = 2.0  # an estimate this many times above what the machine has is refused
@@ -117,7 +118,7 @@ def footprint(
     in_work = batch_size * tokens
     activations = _activations(shape, layers if rank else shape.layers, in_work, tokens, checkpointing)
     tile = min(in_work, TILE[0]) * min(shape.vocabulary, TILE[1])
-    at_once = tile if tiled else batch_size * tail * shape.vocabulary
+    at_once = tile if tiled else batch_size * min(tokens, TAIL_TO * -(-tail // TAIL_TO)) * shape.vocabulary
     logits = LOGITS[backend] * 4 * at_once
     memory = weights * (1 + reference) + states + activations + logits
     return Footprint(weights, trained, memory, trained * precision * (1 + ADAM))

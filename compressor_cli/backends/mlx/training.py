@@ -20,7 +20,7 @@ from compressor_cli.backends.mlx.recompute import checkpoint_layers
 from compressor_cli.backends.mlx.tails import tail_logits, use_tails
 from compressor_cli.core.checkpoints import Checkpoint, checkpoint_name, load_state
 from compressor_cli.core.files import write_json
-from compressor_cli.core.footprint import size
+from compressor_cli.core.footprint import TAIL_TO, size
 from compressor_cli.core.pace import learning_rate
 from compressor_cli.core.rendering import Rendered
 from compressor_cli.core.runfiles import TinkerRun, write_tinker_run
@@ -33,7 +33,6 @@ from compressor_cli.settings import LocalSettings
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.json"
 _PAD_TO = 32  # as mlx-lm does: shapes come again, and are compiled once
-_TAIL_TO = 128
 
 # Tokens; what follows each, from the first place that any row is trained on; and whether the loss is on that.
 Batch = tuple[mx.array, mx.array, mx.array]
@@ -159,9 +158,9 @@ def make_batch(rows: Sequence[Rendered]) -> Batch:
 
 
 def tail_length(rows: Sequence[Rendered], width: int) -> int:
-    """From the first token that any row is trained on; in steps, since each length is compiled."""
+    """From the first token that any row is trained on."""
     first = min((row.trained[0][0] - 1 for row in rows if row.trained), default=0)
-    return min(width, _TAIL_TO * -(-(width - max(0, first)) // _TAIL_TO))
+    return min(width, TAIL_TO * -(-(width - max(0, first)) // TAIL_TO))
 
 
 def batches(rows: Sequence[Rendered], size: int) -> list[list[Rendered]]:
