@@ -99,6 +99,48 @@ def test_what_stands_in_the_source_belongs_to_the_answer(source: str) -> None:
     assert truncate_repetition(source, source) == source
 
 
+@pytest.mark.parametrize(
+    ("written", "source"),
+    [
+        (
+            "Here is the plan: leave Mon.\nBack Fri.",
+            "As you asked, here is the plan: we leave on Monday, back on Friday.",
+        ),
+        ("Here are 3 pumps: A, B, C.", "In this place you will find the three pumps: A, B and C."),
+        ("Here's Jo: engineer, 12 y", "Jo, whose card you have here, is an engineer of 12 years."),
+        ("Below is sea; above is sky.\nBoth blue.", "What is below us is sea, and above is the sky.\nBoth are blue."),
+        ("Compressed code: zip, gz", "The formats of compressed code are zip and gz."),
+        ("I've compressed files: a, b", "I have compressed the files a and b."),
+        ("Sure, it works, said Ann.", "Ann said: sure, it works."),
+        ("OK. Here is why: cost", "It is OK, and this is why: the cost."),
+        ("Tags: <think>…</think>, then text", "The tags of thoughts come first, then the text."),
+        ("```py\nx=1\n```\nthen\n```py\ny=2\n```", "x = 1\nthen\ny = 2"),
+        ("```py\nx=1\n```", "Run this:\n```python\nx = 1\n```"),
+    ],
+)
+def test_an_answer_that_only_looks_like_what_stands_around_one_stays(written: str, source: str) -> None:
+    assert strip_generation_artifacts(written, source, f"{SYSTEM}\nCompress:\n{source}") == written
+
+
+def test_the_line_of_a_preamble_that_has_the_answer_in_it_is_kept() -> None:
+    written = f"Here is the compressed text: {ANSWER}\nNothing else."
+    assert strip_generation_artifacts(written, SOURCE) == f"{ANSWER}\nNothing else."
+
+
+@pytest.mark.parametrize(
+    "preamble",
+    ["Here you go:\n", "Here's what I came up with:\n", "Here is the compressed text.\n", "Sure thing! Here it is:\n"],
+)
+def test_a_preamble_on_a_line_of_its_own_goes(preamble: str) -> None:
+    assert strip_generation_artifacts(preamble + ANSWER, SOURCE) == ANSWER
+
+
+def test_a_fence_around_fences_goes_and_one_that_is_asked_for_stays() -> None:
+    within = "Run this:\n```py\nx=1\n```"
+    assert strip_generation_artifacts(f"```markdown\n{within}\n```", "Run this:\n```python\nx = 1\n```") == within
+    assert strip_generation_artifacts("Sure!\n```\nx=1\n```", "x = 1", fenced=True) == "```\nx=1\n```"
+
+
 @given(texts, texts, texts)
 def test_stripping_takes_away_only(text: str, source: str, prompt: str) -> None:
     stripped = strip_generation_artifacts(text, source, prompt)
@@ -150,6 +192,24 @@ def test_what_the_source_repeats_as_often_stays() -> None:
     assert truncate_repetition(zeros, f"The row is {zeros}.") == zeros
     assert truncate_repetition("0 " * 80, f"The row is {zeros}.") == "0"
     assert truncate_repetition("a" * 64, f"The hash {'a' * 64}") == "a" * 64
+    log = "".join(f"10:0{n} GET /a 200 OK\n" for n in range(10))
+    assert truncate_repetition("GET /a 200\n" * 11, log) == "GET /a 200"
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"),
+        ("1 0 0 0 0 0 0 0 0 0 0 0\n0 1 0 0 0 0 0 0 0 0 0 0", "1,0,0,0,0,0,0,0,0,0,0,0\n0,1,0,0,0,0,0,0,0,0,0,0"),
+        ("|a|\n|-|\n" + "|1 ok|\n" * 12, "| a |\n| - |\n" + "| 1 | ok |\n" * 12),
+        ('[{"a":1},{"a":1},{"a":1},{"a":1},{"a":1}]', '[{"a": 1}, {"a": 1}, {"a": 1}, {"a": 1}, {"a": 1}]'),
+        ("</div></div></div></div></div>", "</div>\n" * 5),
+        ("GET /a 200\n" * 10, "".join(f"2026-01-01 10:0{n} GET /a HTTP/1.1 200 OK\n" for n in range(10))),
+        ("- pump ok\n" * 8, "".join(f"- the pump number {n} is ok\n" for n in range(8))),
+    ],
+)
+def test_what_the_source_says_as_often_in_other_words_stays(text: str, source: str) -> None:
+    assert truncate_repetition(text, source) == text
 
 
 def test_no_row_of_the_samples_is_a_loop(samples_rows: list[tuple[str, str]]) -> None:

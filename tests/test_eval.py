@@ -20,6 +20,8 @@ from evaluating import PREFIX, SYSTEM, Scripted, chat_row, dataset, rows_of, sai
 from compressor_cli.core.evaluation_rows import Asking, read_eval_rows
 from compressor_cli.core.generation import Generated, Prompt
 from compressor_cli.core.runs import RunSpec, open_run
+from compressor_cli.core.tokens import token_counter
+from compressor_cli.engines.measuring import Scorer
 from compressor_cli.errors import QuotaError, UsageError
 from compressor_cli.settings import EvalSettings
 from compressor_cli.stages.evaluate import EvalSummary, evaluate
@@ -142,6 +144,42 @@ def test_what_stands_around_an_answer_is_cleaned_and_told(work: Path) -> None:
     assert (row["output"], row["raw"], row["repaired"]) == (short(0), written, True)
     assert row["tokens_raw"] > row["tokens_out"]
     assert summary.groups["overall"]["repaired"].value == pytest.approx(1 / 6, abs=1e-6)
+
+
+def test_a_fence_that_the_reference_has_is_no_fault(work: Path) -> None:
+    row = chat_row(0)
+    row["messages"][-1]["content"] = f"```\n{short(0)}\n```"
+    data = read_eval_rows(write_rows(work / "data.jsonl", [row, chat_row(1)]), Asking(SYSTEM, PREFIX))
+    scorer = Scorer(token_counter(), None)
+    asked, plain = (scorer.measured(one, said(f"```\n{short(0)}\n```"), 0.1) for one in data)
+    assert (asked["output"], asked["repaired"]) == (row["messages"][-1]["content"], False)
+    assert (plain["output"], plain["repaired"]) == (short(0), True)
+
+
+def test_an_indented_answer_to_an_indented_text_is_not_repaired(work: Path) -> None:
+    row = chat_row(0)
+    row["messages"][1]["content"] = f"    {text(0)}"
+    found = read_eval_rows(write_rows(work / "data.jsonl", [row]), None)[0]
+    measured = Scorer(token_counter(), None).measured(found, said(f"    {short(0)}\n"), 0.1)
+    assert (measured["output"], measured["repaired"]) == (f"    {short(0)}", False)
+
+
+@pytest.mark.parametrize("rest", ["", " \n"])
+def test_a_row_with_nothing_behind_the_prefix_fails_alone(rest: str, work: Path, scc: Scc) -> None:
+    bare = chat_row(0)
+    bare["messages"][1]["content"] = PREFIX + rest
+    done = scc(*EMBEDDED, "--data", write_rows(work / "data.jsonl", [chat_row(1), bare, chat_row(2)]))
+    assert done.exit_code == 3 and "3 rows: 2 measured, 1 failed" in done.stdout
+    failed = next(row for row in rows_of(Path("eval/a.jsonl")) if "error" in row)
+    assert "line 2: " in failed["error"] and "nothing to compress" in failed["error"]
+
+
+def test_what_an_earlier_turn_says_is_no_copy_of_instructions(work: Path) -> None:
+    line = "The pump was shut off by Ann."
+    turns = [("user", "What happened?"), ("assistant", line), ("user", "And then?"), ("assistant", "Nothing.")]
+    talk = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    row = read_eval_rows(write_rows(work / "data.jsonl", [talk]), None)[0]
+    assert Scorer(token_counter(), None).measured(row, said(line), 0.1)["output"] == line
 
 
 def test_a_model_that_fails_is_measured_as_it_is(work: Path) -> None:

@@ -13,23 +13,34 @@ from functools import lru_cache
 from compressor_cli.core.repetition import truncate_repetition as truncate_repetition
 
 _PREAMBLE = re.compile(
-    r"\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^\n]{0,80}?[,.!:]\s*)?"
-    r"(?:here(?:'s|’s| is| are)\b[^\n]{0,120}|below is\b[^\n]{0,120}|i(?:'ve|’ve| have) compressed\b[^\n]{0,120}"
-    r"|(?:the )?compressed (?:text|version|form|code|notes?|output)\b[^\n]{0,60})(?::|\.\s*\n|\n)",
+    r"\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^\n:]{0,80}?[,.!]\s*)?"
+    r"(?:(?:here(?:'s|’s| is| are| it| you)|below is|i(?:'ve|’ve| have) compressed)\b[^\n:.!]{0,120}?"
+    r"|(?:the )?compressed (?:text|version|form|code|notes?|output)(?: below| follows| is below)?)\s*?"
+    r"(?::|[.!]?[ \t]*(?:\n|\Z))",
     re.IGNORECASE,
 )
 _SURE = re.compile(r"\s*(?:sure|certainly|of course|absolutely)[,.!]", re.IGNORECASE)
+# Words for an answer, and those that say nothing of what it is about.
+_ABOUT_ANSWERS = frozenset(
+    "compressed compression condensed shortened shorter rewritten rewrite concise dense denser minified summary "
+    "version text result output answer code note notes".split()
+)
+_EMPTY_WORDS = frozenset(
+    "sure certainly of course okay ok absolutely great here s is are you go below i ve have the a an my your it this "
+    "that what as for in to".split()
+)
 _REFUSAL = re.compile(
     r"\s*(?:(?:i['’]m |i am )?(?:sorry|afraid)\b[^\n]{0,40}?[,.]?\s*(?:but )?)?"
     r"(?:i (?:can(?:no|['’])t|cannot|can not|won['’]t|will not|am (?:not able|unable) to|['’]m (?:not able|unable) to)"
     r"|i['’]m (?:not able|unable) to|as an ai(?: language model)?\b)",
     re.IGNORECASE,
 )
-_FENCED = re.compile(r"\s*(```|~~~)[^\n]*\n.*\n\1\s*", re.DOTALL)
+_FENCED = re.compile(r"\s*(```|~~~)[^\n]*\n(?P<inside>.*)\n\1\s*", re.DOTALL)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*(?P<told>.*)$", re.MULTILINE)
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _COPIED = 8  # words in a row
-_THOUGHTS_BEGIN = re.compile(r"\s*<(?:think|thinking|thought|reasoning)>")
+_THOUGHTS_BEGIN = re.compile(r"<(?:think|thinking|thought|reasoning)>")
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>")
 # Ends of a turn, after which a model that runs on speaks for others; beginnings of one, with the name of its role.
 _ENDS = re.compile(
@@ -61,8 +72,9 @@ def compute_generation_budget(tokens_in: int, *, rate: float = 1.0, most: int | 
     return max(1, budget)
 
 
-def strip_generation_artifacts(text: str, source: str = "", prompt: str = "") -> str:
-    """The answer alone: without thoughts, control tokens, preambles, copies of the `prompt`, a fence around all of it.
+def strip_generation_artifacts(text: str, source: str = "", prompt: str = "", *, fenced: bool = False) -> str:
+    """The answer alone: without thoughts, control tokens, preambles, copies of the `prompt`, a fence around all of it
+    unless it is asked for (`fenced`).
 
     What was cut off while it was still thinking has no answer.
     """
@@ -71,7 +83,7 @@ def strip_generation_artifacts(text: str, source: str = "", prompt: str = "") ->
         stripped = _without_special(stripped, source)
         stripped = _without_echo(stripped, source, prompt)
         stripped = _without_preamble(stripped, source)
-        if is_fenced(stripped) and not is_fenced(source):
+        if not fenced and _is_wrapped(stripped, source):
             stripped = inside(stripped)
         stripped = stripped.strip("\n").rstrip() if source[:1].isspace() else stripped.strip()
         if stripped == text:
@@ -80,12 +92,13 @@ def strip_generation_artifacts(text: str, source: str = "", prompt: str = "") ->
 
 
 def _without_thoughts(text: str, source: str) -> str:
-    """Templates may open the thoughts in the prompt, so that only their end is in the answer."""
-    end = _THOUGHTS_END.search(text)
-    if end and end.group() not in source:
+    """Templates may open the thoughts in the prompt, so that only their end is in the answer. What opens and ends in
+    the middle of an answer is a part of it."""
+    begin, end = _THOUGHTS_BEGIN.search(text), _THOUGHTS_END.search(text)
+    leading = begin is not None and not text[: begin.start()].strip()
+    if end and end.group() not in source and (leading or begin is None or begin.start() > end.start()):
         return text[end.end() :]
-    begin = _THOUGHTS_BEGIN.match(text)
-    return "" if begin and begin.group().strip() not in source else text
+    return "" if begin and leading and not end and begin.group() not in source else text
 
 
 def _without_special(text: str, source: str) -> str:
@@ -128,11 +141,21 @@ def _plain(text: str) -> str:
 
 
 def _without_preamble(text: str, source: str) -> str:
-    for pattern in (_PREAMBLE, _SURE):
-        found = pattern.match(text)
-        if found and not pattern.match(source):
-            return text[found.end() :]
-    return text
+    return text[_preamble_end(text, source) :]
+
+
+def _preamble_end(text: str, source: str) -> int:
+    """0 where there is none, or where it may be what the source says."""
+    given = set(_WORD.findall(source.lower()))
+    found = _PREAMBLE.match(text)
+    if found and not _PREAMBLE.match(source):
+        words = set(_WORD.findall(found.group().lower()))
+        about = words & _ABOUT_ANSWERS
+        alone = found.group()[-1:] != ":" or text[found.end() : found.end() + 1] in ("", "\n")  # on its line
+        if about - given or (alone and (about or not (words - _EMPTY_WORDS) & given)):
+            return found.end()
+    found = _SURE.match(text)
+    return found.end() if found and not set(_WORD.findall(found.group().lower())) <= given else 0
 
 
 def cap_output_length(text: str, limit: int, count: Callable[[str], int]) -> str:
@@ -155,12 +178,8 @@ def cap_output_length(text: str, limit: int, count: Callable[[str], int]) -> str
 
 
 def find_preamble(text: str, source: str = "") -> str | None:
-    """`Here is the compressed text:` and the like at the beginning, where the source does not begin so as well."""
-    for pattern in (_PREAMBLE, _SURE):
-        found = pattern.match(text)
-        if found and not pattern.match(source):
-            return found.group().strip()
-    return None
+    """`Here is the compressed text:` and the like at the beginning, where it is nothing that the source says."""
+    return text[: _preamble_end(text, source)].strip() or None
 
 
 def is_refusal(text: str, source: str = "") -> bool:
@@ -169,7 +188,14 @@ def is_refusal(text: str, source: str = "") -> bool:
 
 def is_fenced(text: str) -> bool:
     """Whether all of the text stands in one fence."""
-    return bool(_FENCED.fullmatch(text))
+    found = _FENCED.fullmatch(text)
+    within = _FENCE.search(found["inside"]) if found else None
+    return bool(found) and not (within and not within["told"])  # one without a language ends the first
+
+
+def _is_wrapped(text: str, source: str) -> bool:
+    """A fence around a text that had none, or around fences of its own."""
+    return is_fenced(text) and not is_fenced(source) and not (_FENCE.search(source) and not _FENCE.search(inside(text)))
 
 
 def without_thoughts(text: str) -> str:

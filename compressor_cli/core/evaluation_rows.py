@@ -68,10 +68,12 @@ def read_eval_rows(path: Path, asking: Asking | None, *, bare: bool = False, lim
             if row is None:
                 raise ValueError(error)
             system, before, said, reference = _parts(row)
+            text = next((said[len(prefix) :] for prefix in prefixes if said.startswith(prefix)), said)
+            if not text.strip():
+                raise ValueError("nothing stands behind the prefix: there is nothing to compress")
         except ValueError as exc:
             rows.append(_unusable(number, str(exc), seen))
             continue
-        text = next((said[len(prefix) :] for prefix in prefixes if said.startswith(prefix)), said)
         found = detect_domain(text)
         named = str(meta.get("id") or row.get("id") or content_key(text, reference)[:12])
         seen[named] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,37 +28,70 @@ class _Loop:
 def truncate_repetition(text: str, source: str = "") -> str:
     """Each loop of lines, phrases or characters is cut to its first round.
 
-    What comes as often in `source` stays, and so do tables, rules and what is said a few times over.
+    What comes as often in `source` stays, and so do tables, rules and what is said a few times over. Lines may lose
+    what told them apart, as those of a log do: they stay where the source has their words as often.
     """
+    given = _Given(source)
     while True:
-        shorter = _without_phrases(_without_characters(text, source), source)
+        shorter = _without_phrases(_without_characters(text, given), given)
         if shorter == text:
             return text
         text = shorter
 
 
-def _without_characters(text: str, source: str) -> str:
+class _Given:
+    """The source, whatever stands between its letters and digits."""
+
+    def __init__(self, source: str) -> None:
+        self._bare, self._close = _letters(source), "".join(source.split())
+        self._words = Counter(_bare(piece) for piece in _PIECE.findall(source))
+
+    def holds(self, text: str) -> bool:
+        letters = _letters(text)
+        return letters in self._bare if letters else "".join(text.split()) in self._close
+
+    def rounds(self, unit: Sequence[str]) -> int:
+        """How often it has all words of the unit."""
+        told = Counter(word for word in unit if any(map(str.isalnum, word)))
+        return min((self._words[word] // times for word, times in told.items()), default=0)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def _without_characters(text: str, given: _Given) -> str:
     def cut(found: re.Match[str]) -> str:
         whole, unit = found.group(), found.group(1) or found.group(2)
         drawn = not any(char.isalnum() for char in unit) and len(whole) <= _RULE
-        return whole if drawn or whole in source else unit
+        return whole if drawn or given.holds(whole) else unit
 
     return _CHARACTERS.sub(cut, text)
 
 
-def _without_phrases(text: str, source: str) -> str:
+def _without_phrases(text: str, given: _Given) -> str:
+    """Without the loops of the shortest period that has any."""
     pieces = _PIECE.findall(text)
     words = [_bare(piece) for piece in pieces]
-    given = [_bare(piece) for piece in _PIECE.findall(source)]
+    kept, at, period = [text[: len(text) - len(text.lstrip())]], 0, 0
     for loop in _loops(words):
-        unit = words[loop.start : loop.start + loop.period]
-        if (loop.end - loop.start) // loop.period <= _rounds(unit, given):
+        if period and loop.period > period:
+            break
+        if loop.start < at or _is_given(loop, pieces, words, given):
             continue
-        end = loop.end + _torn(words, loop)
-        kept = [*pieces[: loop.start + loop.period], *pieces[end:]]
-        lead = text[: len(text) - len(text.lstrip())]
-        return lead + "".join(kept) if end < len(pieces) else (lead + "".join(kept)).rstrip()
-    return text
+        period = loop.period
+        kept += pieces[at : loop.start + period]
+        at = loop.end + _torn(words, loop)
+    kept += pieces[at:]
+    return "".join(kept).rstrip() if at and at == len(pieces) else "".join(kept)
+
+
+def _is_given(loop: _Loop, pieces: Sequence[str], words: Sequence[str], given: _Given) -> bool:
+    first = slice(loop.start, loop.start + loop.period)
+    lines = "\n" in pieces[first.stop - 1] and (not loop.start or "\n" in pieces[loop.start - 1])
+    return given.holds("".join(pieces[loop.start : loop.end])) or (
+        lines and (loop.end - loop.start) // loop.period <= given.rounds(words[first])
+    )
 
 
 def _bare(piece: str) -> str:
@@ -85,17 +119,6 @@ def _least(unit: Sequence[str]) -> int:
     return next(
         rounds for words, rounds in ((1, 10), (2, 7), (5, 5), (19, 4), (_LONGEST, _FEWEST)) if len(unit) <= words
     )
-
-
-def _rounds(unit: Sequence[str], given: Sequence[str]) -> int:
-    """How often the unit comes in a row in the source, at most."""
-    size, most = len(unit), 0
-    for start in range(len(given) - size + 1):
-        rounds = 0
-        while list(given[start + rounds * size : start + (rounds + 1) * size]) == list(unit):
-            rounds += 1
-        most = max(most, rounds)
-    return most
 
 
 def _torn(words: Sequence[str], loop: _Loop) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from compressor_cli.core.baselines import truncation
-from compressor_cli.core.decoding import strip_generation_artifacts, truncate_repetition
+from compressor_cli.core.decoding import is_fenced, strip_generation_artifacts, truncate_repetition
 from compressor_cli.core.evaluation_rows import EvalRow
 from compressor_cli.core.facts import KINDS, check_facts
 from compressor_cli.core.generation import Generated
@@ -18,9 +18,12 @@ from compressor_cli.records import FactReport
 
 
 def cleaned(text: str, row: EvalRow) -> str:
-    prompt = "\n".join(str(message.get("content") or "") for message in row.messages)
+    """A fence that the reference has is asked for. Earlier turns are told, and no instructions."""
+    asked = [message for message in row.messages[:-1] if message["role"] == "system"] + list(row.messages[-1:])
+    prompt = "\n".join(str(message.get("content") or "") for message in asked)
     prompt = prompt.replace(row.input, "") if row.input else prompt
-    return truncate_repetition(strip_generation_artifacts(text, row.input, prompt), row.input)
+    stripped = strip_generation_artifacts(text, row.input, prompt, fenced=is_fenced(row.reference))
+    return truncate_repetition(stripped, row.input)
 
 
 class Scorer:
@@ -63,7 +66,7 @@ class Scorer:
             "seconds": round(answer.seconds, 6),
             "wall_seconds": round(wall_seconds, 6),
             "truncated": answer.truncated,
-            "repaired": output != answer.text.strip(),
+            "repaired": output.strip() != answer.text.strip(),
             "cost_usd": answer.cost_usd,
         }
 
