@@ -79,13 +79,17 @@ def test_an_answer_has_the_positions_that_the_prompt_leaves(config: Any, left: i
 def test_what_cannot_be_asked_is_refused_in_its_place(work: Path) -> None:
     prompts = opened(work, max_position_embeddings=30)
     long = Prompt(({"role": "user", "content": "x " * 50},), 5)
-    asked, refused = prompts.encode([Prompt((USER,), 5), long, Prompt((USER,), 0), Prompt(({"role": "user"},), 5)])
+    half = Prompt(({"role": "user", "content": "x \ud800"},), 5)
+    asked, refused = prompts.encode(
+        [Prompt((USER,), 5), long, Prompt((USER,), 0), Prompt(({"role": "user"},), 5), half]
+    )
     assert [one.place for one in asked] == [0]
-    (_, first), (_, second), (_, third) = refused
-    assert [place for place, _ in refused] == [1, 2, 3]
+    (_, first), (_, second), (_, third), (_, fourth) = refused
+    assert [place for place, _ in refused] == [1, 2, 3, 4]
     assert first.error and first.error.endswith("tokens, and the model reads 30")
     assert second.error == "max_tokens leaves no room for an answer"
     assert third.error and "content" in third.error
+    assert fourth.error and "half of a surrogate pair" in fourth.error
 
 
 def test_an_answer_has_no_special_tokens_and_no_half_of_a_character(work: Path) -> None:

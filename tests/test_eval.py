@@ -137,6 +137,39 @@ def test_the_adapter_is_found_with_its_prompt(work: Path, scc: Scc, monkeypatch:
     assert opened[-1][2] == Path("pipeline/sft")
 
 
+def test_an_exported_adapter_is_asked_as_in_training(work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset(work / "data.jsonl", 3)
+    exported = {"format": "scc-export-1", "prompt": {"system": "Be brief.", "prefix": "Shorten:\n"}}
+    (work / "peft").mkdir()
+    (work / "peft/export.json").write_text(json.dumps(exported))
+    (work / "peft/adapter_model.safetensors").write_bytes(b"weights")
+    model = Scripted(lambda place, prompt: said("Pump."))
+    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *_, **options: model)
+    words = ["eval", "--backend", "torch", "--data", data, "--embeddings", "none", "--output", "eval/a.jsonl"]
+    for named in (["--adapter", "peft"], ["--model", "peft"]):
+        assert scc(*words, *named).exit_code == 0
+        assert [one["content"] for one in model.prompts[0].messages] == ["Be brief.", f"Shorten:\n{text(0)}"]
+        assert json.loads(Path("eval/a.jsonl.settings.json").read_text())["prompt"] == exported["prompt"]
+        Path("eval/a.jsonl").unlink()
+    for damaged in ("{", "[]", '{"prompt": "x"}', '{"prompt": {"system": 1, "prefix": null}}'):
+        (work / "peft/export.json").write_text(damaged)
+        done = scc(*words, "--adapter", "peft")
+        assert done.exit_code == 2 and "export.json is damaged" in done.stderr
+    (work / "peft/export.json").unlink()
+    done = scc(*words, "--adapter", "peft")
+    assert done.exit_code == 0 and "nothing says how peft was asked in training" in done.stderr
+    assert model.prompts[0].messages[0]["content"] == SYSTEM
+
+
+def test_a_domain_may_have_the_name_of_the_whole(work: Path, scc: Scc) -> None:
+    rows = [{**chat_row(n), "domain": "overall" if n else "prose\x1b[31m"} for n in range(3)]
+    done = scc(*EMBEDDED, "--data", write_rows(work / "data.jsonl", rows))
+    groups = json.loads(Path("eval/a/summary.json").read_text())["groups"]
+    counted = {name: figures["ratio"]["rows"] for name, figures in groups.items()}
+    assert counted == {"overall": 3, "overall (domain)": 2, "prose\x1b[31m": 1}
+    assert "\x1b" not in done.stdout
+
+
 def test_what_stands_around_an_answer_is_cleaned_and_told(work: Path) -> None:
     written = f"<think>Hm.</think>Here is the text:\n{short(0)}<|im_end|>"
     summary = ran(Scripted(lambda place, prompt: said(written if place == 0 else short(place))))
@@ -224,6 +257,16 @@ def test_rows_failed_exit_3(work: Path, scc: Scc) -> None:
     assert done.exit_code == 3 and "3 rows failed" in done.stderr
     errors = {row["line"]: row["error"] for row in rows_of(Path("eval/a.jsonl")) if "error" in row}
     assert set(errors) == {2, 4, 5} and "not JSON" in errors[5] and "no `messages`" in errors[4]
+    assert "failed: no `messages`" in done.stderr
+    assert sum(json.loads(Path("eval/a/summary.json").read_text())["errors"].values()) == 3
+
+
+def test_of_many_errors_the_commonest_are_told(work: Path, scc: Scc) -> None:
+    rows: list[Any] = [chat_row(0), *[{"messages": 1}] * 2, *[[n] for n in range(3)], "a", 1, None, {"messages": []}]
+    done = scc(*EMBEDDED, "--data", write_rows(work / "data.jsonl", rows))
+    told = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert told[0] == "failed: 3 times a JSON object is needed, this is list" and len(told) == 4
+    assert told[-1] == "failed: 3 rows for other reasons: their `error` says which"
 
 
 @pytest.mark.parametrize("error", [QuotaError("used up")])
@@ -338,6 +381,7 @@ def test_gates(flags: str, code: int, told: str, work: Path, scc: Scc) -> None:
         (["--base-url", "http://x"], "--base-url says nothing to --backend embedded"),
         (["--no-cache"], "--no-cache says nothing to --backend embedded without a --judge"),
         (["--judge", "embedded"], "judges nothing"),
+        (["--judge", " , "], "--judge names no model"),
         (["--tokenizer", "klingon"], "unknown tokenizer"),
         (["--benchmark", "--output", "x.jsonl"], "with --benchmark it is a chart"),
         (["--benchmark", "--output", "x.png", "--resume"], "measures times only"),

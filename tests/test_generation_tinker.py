@@ -310,3 +310,25 @@ def test_eval_from_a_run(server: TinkerServer, tokenizer: Path, work: Path, scc:
     assert other.exit_code == 0, other.stderr
     by_id = {row["id"]: row["raw"] for row in rows}
     assert by_id == {row["id"]: row["raw"] for row in rows_of(work / "eval/b.jsonl")}
+    by_address = scc(
+        "eval", "--adapter", path, "--data", data, "--embeddings", "none", "--output", "eval/c.jsonl",
+    )  # fmt: skip
+    assert by_address.exit_code == 0, by_address.stderr
+    assert by_id == {row["id"]: row["raw"] for row in rows_of(work / "eval/c.jsonl")}
+    assert json.loads(Path("eval/c.jsonl.settings.json").read_text())["adapter"] == path
+
+
+def test_an_eval_tells_what_it_waits_for(
+    server: TinkerServer, work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", connection.Patience(tell=0.2))
+    server.latency = 0.3
+    words = ["--backend", "tinker", "--model", PATH, "--embeddings", "none", "--output", "eval/a.jsonl"]
+    done = scc("eval", *words, "--data", dataset(work / "data.jsonl", 2))
+    assert done.exit_code == 0 and "waiting for an answer" in done.stderr
+
+
+def test_weights_at_tinker_are_of_no_other_backend(work: Path, scc: Scc) -> None:
+    words = ["--adapter", PATH, "--backend", "torch", "--output", "eval/a.jsonl"]
+    done = scc("eval", *words, "--data", dataset(work / "data.jsonl", 2))
+    assert done.exit_code == 2 and f"{PATH} is kept at Tinker" in done.stderr and "scc export" in done.stderr

@@ -19,6 +19,7 @@ from compressor_cli.cli.spending import (
     ResumeOption,
     RetryErrorsOption,
 )
+from compressor_cli.errors import UsageError
 
 
 def evaluate(
@@ -44,7 +45,9 @@ def evaluate(
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option("--adapter", help="A run of scc train, or a folder of an adapter.", show_default=False),
+        typer.Option(
+            "--adapter", help="A run of scc train, a folder of an adapter, or tinker://... weights.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -162,4 +165,7 @@ def evaluate(
 def _names(given: list[str] | None) -> list[str] | None:
     if given is None:
         return None
-    return list(dict.fromkeys(name.strip() for each in given for name in each.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for each in given for name in each.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--judge names no model", hint="--judge anthropic:... or openai:...")
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ class Model:
         return {
             "backend": self.backend,
             "model": self.name,
-            "adapter": str(self.source.adapter) if self.source.adapter else None,
+            "adapter": _address(self.source.adapter) if self.source.adapter else None,
             **(model_identity(folder) if folder and folder.is_dir() else {}),
             **({"adapter_sha256": self.adapter.identity()} if self.adapter else {}),
             "prompt": asked,
@@ -134,25 +135,48 @@ def model_of(settings: Settings, *, backend: str | None, model: str | None, adap
     from compressor_cli.core.generation import ModelSource
     from compressor_cli.settings import load_keys
 
-    found = find_adapter(adapter) if adapter else None
-    trained = found.backend if found else None
+    kept = adapter is not None and adapter.parts[:1] == ("tinker:",)  # weights at Tinker, and no folder
+    found = find_adapter(adapter) if adapter and not kept else None
+    trained = "tinker" if kept else found.backend if found else None
     backend = backend or (trained and _TRAINED_BY.get(trained, trained))
     if backend is None:
         raise UsageError(
             "--backend is needed",
             hint="local, tinker, torch, openai or embedded; a run that --adapter names knows its own",
         )
-    if backend != "embedded" and model is None and (found is None or found.card is None):
+    if kept and backend != "tinker":
+        raise UsageError(
+            f"{_address(adapter)} is kept at Tinker, which --backend {backend} does not ask",
+            hint=f"--backend tinker, or scc export {_address(adapter)} --to DIR and --adapter DIR",
+        )
+    if backend == "embedded":
+        model = None
+    elif (model is None and adapter is None) or (backend == "openai" and model is None and not (found and found.card)):
         raise UsageError(f"--model is needed with --backend {backend}")
     key = load_keys().huggingface
     source = ModelSource(
-        model=None if backend == "embedded" else model,
-        adapter=found.path if found else None,
+        model=model,
+        adapter=adapter if kept else found.path if found else None,
         batch_size=settings.eval.batch_size,
         base_url=settings.chat.base_url or (settings.cloud.base_url if backend == "tinker" else None),
         token=key.get_secret_value() if key else None,
     )
-    return Model(backend, source, found, found.asking if found and backend != "embedded" else None)
+    return Model(backend, source, found, None if backend == "embedded" else _asking(source, found))
+
+
+def _asking(source: ModelSource, found: Adapter | None) -> Asking | None:
+    """As the run says it, or the folder that was exported from one."""
+    from compressor_cli.core.model_source import exported_asking
+
+    if found is not None and found.asking is not None:
+        return found.asking
+    folder = found.path if found else Path(source.model) if source.model else None
+    return exported_asking(folder) if folder else None
+
+
+def _address(adapter: Path | None) -> str:
+    """A Path has taken one of the slashes of tinker://."""
+    return re.sub(r"^tinker:/+", "tinker://", str(adapter))
 
 
 def _model(settings: Settings, request: Request) -> Model:
@@ -178,9 +202,14 @@ def _idle(backend: str, *, benchmark: bool, judged: bool) -> set[str]:
 def opener(
     settings: Settings, model: Model, ledger: Ledger | None, command: str, on_event: OnEvent
 ) -> Callable[[], Generator]:
-    """A server of a provider costs money, and is metered."""
+    """A server of a provider costs money, and is metered; Tinker tells that it is waited for."""
     from compressor_cli.engines.generators import open_generator
 
+    def note(message: str) -> None:
+        on_event({"message": message})
+
+    if model.backend == "tinker":
+        return lambda: open_generator(model.backend, model.source, tell=note)
     if ledger is None or model.backend != "openai":
         return lambda: open_generator(model.backend, model.source)
     from compressor_cli.chat.metered import Metered
@@ -190,9 +219,6 @@ def opener(
 
     def meter(chat: Chat) -> Chat:
         return Metered(chat, ledger, prices, command=command, allow_unpriced=free)
-
-    def note(message: str) -> None:
-        on_event({"message": message})
 
     return lambda: open_generator(model.backend, model.source, settings=settings.chat, note=note, meter=meter)
 
@@ -218,6 +244,13 @@ def _rows(settings: Settings, request: Request, model: Model, on_event: OnEvent)
     def tell(message: str) -> None:
         on_event({"message": message})
 
+    if (
+        model.adapter is not None
+        and model.adapter.card is None
+        and model.asking is None
+        and model.backend != "embedded"
+    ):
+        tell(f"nothing says how {model.source.adapter} was asked in training: the rows say it")
     data = find_data(request.data, request.hf_dataset, settings, tell, doing="evaluating", split="test")
     return read_eval_rows(split_file(data), model.asking, bare=model.backend == "embedded", limit=request.limit)
 

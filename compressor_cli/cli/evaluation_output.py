@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compressor_cli.stages.evaluate.speed import SpeedReport
 
 _SHOWN = 60  # characters of a sample
+_REASONS = 3
 
 
 def print_summary(summary: EvalSummary) -> None:
@@ -28,11 +29,12 @@ def print_summary(summary: EvalSummary) -> None:
         f"{summary.output}: {summary.asked:,} rows: {summary.measured:,} measured, {summary.failed:,} failed, "
         f"{summary.pending:,} pending{there}"
     )
+    _tell_errors(summary)
     if not summary.measured:
         return
     about = "" if summary.exact else " (estimated)"
     typer.echo(f"tokens of {summary.settings['tokenizer']}{about}; similarity: {summary.settings['metric']}\n")
-    for line in table_lines(["", *summary.groups], list(_lines(summary))):
+    for line in table_lines(["", *map(_printable, summary.groups)], list(_lines(summary))):
         typer.echo(line)
     for title, rows in (("best", summary.best), ("worst", summary.worst)):
         if rows:
@@ -40,6 +42,14 @@ def print_summary(summary: EvalSummary) -> None:
             for row in rows:
                 typer.echo(_sample(row))
     say(f"{summary.folder / 'report.html'}: every row, side by side")
+
+
+def _tell_errors(summary: EvalSummary) -> None:
+    told = list(summary.errors.items())
+    for reason, count in told[:_REASONS]:
+        say(f"failed: {f'{count:,} times ' if count > 1 else ''}{_printable(reason)}")
+    if rest := sum(count for _, count in told[_REASONS:]):
+        say(f"failed: {rest:,} rows for other reasons: their `error` says which")
 
 
 def _lines(summary: EvalSummary) -> Iterator[Sequence[str]]:
@@ -67,9 +77,14 @@ def _cell(figure: Figure) -> str:
 def _sample(row: Row) -> str:
     from compressor_cli.core.evaluation import shown
 
-    text = " ".join(row["output"].split()).encode("utf-8", "backslashreplace").decode()
+    text = _printable(" ".join(row["output"].split()))
     begins = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-    return f"  {row['id']}  ratio {shown(row['ratio'])}, fidelity {shown(row['fidelity'])}: {begins}"
+    return f"  {_printable(row['id'])}  ratio {shown(row['ratio'])}, fidelity {shown(row['fidelity'])}: {begins}"
+
+
+def _printable(text: str) -> str:
+    """What a model or a dataset says commands no terminal, and is one line."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def print_estimate(found: EvalEstimate) -> None:

@@ -43,7 +43,10 @@ class ChatPrompts:
         return asked, refused
 
     def _encode(self, place: int, prompt: Prompt) -> Encoded:
-        tokens = self.tokenizer.tokens(self.tokenizer.text([dict(one) for one in prompt.messages], None, prompt=True))
+        text = self.tokenizer.text([dict(one) for one in prompt.messages], None, prompt=True)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise ValueError("the prompt has half of a surrogate pair in it, which is no character")
+        tokens = self.tokenizer.tokens(text)
         room = prompt.max_tokens if self.positions is None else min(prompt.max_tokens, self.positions - len(tokens))
         if not tokens or prompt.max_tokens < 1:
             raise ValueError("there is nothing to answer" if not tokens else "max_tokens leaves no room for an answer")

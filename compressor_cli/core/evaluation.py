@@ -196,9 +196,11 @@ def _rounded(value: float) -> float | None:
 
 
 def by_domain(rows: Sequence[Row], *, threshold: float, seed: int) -> dict[str, dict[str, Figure]]:
-    """Overall first."""
-    domains = sorted({row["domain"] for row in rows})
-    groups = {OVERALL: rows, **{name: [row for row in rows if row["domain"] == name] for name in domains}}
+    """Overall first. A domain of that name gets another one."""
+    groups: dict[str, Sequence[Row]] = {OVERALL: rows}
+    for name in sorted({row["domain"] for row in rows}):
+        shown = f"{name} (domain)" if name == OVERALL else name
+        groups[shown] = [row for row in rows if row["domain"] == name]
     return {name: figures(group, threshold=threshold, seed=seed) for name, group in groups.items()}
 
 

@@ -34,7 +34,8 @@ SUMMARY, REPORT = "summary.json", "report.html"
 
 @dataclass(frozen=True)
 class EvalSummary:
-    """asked = measured + failed + pending. `groups` has figures by name, for `overall` and each domain."""
+    """asked = measured + failed + pending. `groups` has figures by name, for `overall` and each domain; `errors` how
+    many rows failed for each reason, the commonest first."""
 
     output: Path
     settings: Mapping[str, Any]
@@ -49,6 +50,7 @@ class EvalSummary:
     groups: Mapping[str, Mapping[str, Figure]]
     best: Sequence[Row]
     worst: Sequence[Row]
+    errors: Mapping[str, int]
     stopped: SccError | int | None
 
     @property
@@ -242,8 +244,14 @@ def _summary(
         groups=by_domain(done, threshold=settings.threshold, seed=settings.seed),
         best=[_sample(row) for row in best],
         worst=[_sample(row) for row in worst],
+        errors=dict(Counter(_reason(row) for row in found if "error" in row).most_common()),
         stopped=run.stop.reason,
     )
+
+
+def _reason(row: Row) -> str:
+    """The same for each line that has it."""
+    return str(row["error"]).removeprefix(f"line {row['line']}: ")
 
 
 def _sample(row: Row) -> Row:
