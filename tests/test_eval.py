@@ -17,6 +17,7 @@ import pytest
 from conftest import REPO, Run
 from evaluating import PREFIX, SYSTEM, Scripted, chat_row, dataset, rows_of, said, short, text, write_rows
 
+from compressor_cli.core.baselines import beginning
 from compressor_cli.core.evaluation_rows import Asking, read_eval_rows
 from compressor_cli.core.generation import Generated, Prompt
 from compressor_cli.core.runs import RunSpec, open_run
@@ -205,6 +206,21 @@ def test_a_row_with_nothing_behind_the_prefix_fails_alone(rest: str, work: Path,
     assert done.exit_code == 3 and "3 rows: 2 measured, 1 failed" in done.stdout
     failed = next(row for row in rows_of(Path("eval/a.jsonl")) if "error" in row)
     assert "line 2: " in failed["error"] and "nothing to compress" in failed["error"]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 1])
+def test_truncation_is_the_beginning_of_the_text_as_it_stands(share: float, work: Path) -> None:
+    """Indentation counts: without it, more of a program would fit than truncation keeps."""
+    code = "def pump(bar):\n    if bar > 5:\n        return open_valve(bar)\n\n    return None\n"
+    row = chat_row(0)
+    row["messages"][1]["content"] = code
+    found = read_eval_rows(write_rows(work / "data.jsonl", [row]), None)[0]
+    count = token_counter().count
+    kept = beginning(count)(code, int(share * count(code)))
+    assert code.startswith(kept) and count(kept) <= share * count(code)
+    assert share < 1 or kept == code.rstrip()
+    measured = Scorer(token_counter(), None).measured(found, said(code.rstrip()), 0.1)
+    assert measured["truncation"]["tokens"] == measured["tokens_out"]
 
 
 def test_what_an_earlier_turn_says_is_no_copy_of_instructions(work: Path) -> None:

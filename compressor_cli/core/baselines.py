@@ -32,6 +32,20 @@ def truncation(count: Count) -> System:
     return _ranked(count, lambda words: range(len(words)), tries=0)
 
 
+def beginning(count: Count) -> System:
+    """The first words with the white space between them as it is: of code, that is tokens too."""
+
+    def system(text: str, budget: int) -> str:
+        ends = [0, *(found.end() for found in _PIECE.finditer(text))]
+        low, high = 0, len(ends) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if count(text[: ends[middle]]) <= budget else (low, middle - 1)
+        return text[: ends[low]]
+
+    return system
+
+
 def random_words(count: Count, seed: int) -> System:
     """Seeded by the text as well, so that the order in which texts come does not matter."""
 

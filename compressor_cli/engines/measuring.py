@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from compressor_cli.core.baselines import truncation
+from compressor_cli.core.baselines import beginning
 from compressor_cli.core.decoding import is_fenced, strip_generation_artifacts, truncate_repetition
 from compressor_cli.core.evaluation_rows import EvalRow
 from compressor_cli.core.facts import KINDS, check_facts
@@ -34,7 +34,7 @@ class Scorer:
 
     def __init__(self, counter: TokenCounter, similarity: Similarity | None) -> None:
         self.counter, self.similarity = counter, similarity
-        self._truncate = truncation(counter.count)
+        self._truncate = beginning(counter.count)
 
     def measured(self, row: EvalRow, answer: Generated, wall_seconds: float) -> dict[str, Any]:
         """A row of an eval, without what judges say. `wall_seconds` passed since the answer before."""
