@@ -339,6 +339,8 @@ def test_ids_and_domains_of_the_data_are_kept(work: Path) -> None:
     path = dataset(work / "test.jsonl", 2)
     write_rows(work / "test.meta.jsonl", [{"id": "r1", "domain": "mixed"}, {"id": "r2"}])
     assert [(row.id, row.domain) for row in read_eval_rows(path, None)] == [("r1", "mixed"), ("r2", "prose")]
+    write_rows(work / "test.meta.jsonl", [{"domain": "long" * 90}, {}])
+    assert len(read_eval_rows(path, None)[0].domain) == 40
     write_rows(work / "test.meta.jsonl", [{"id": "r1"}])
     with pytest.raises(UsageError, match="line for line"):
         read_eval_rows(path, None)

@@ -16,7 +16,7 @@ from loopback_models import asked
 from provider_server import ProviderServer, Reply, Request, serving
 
 from compressor_cli.backends.openai import open_generator
-from compressor_cli.core.generation import ModelSource, Prompt, Sampling
+from compressor_cli.core.generation import Generated, ModelSource, Prompt, Sampling
 from compressor_cli.errors import QuotaError, UsageError
 
 pytest.importorskip("openai")
@@ -215,6 +215,26 @@ def test_the_speed_is_measured_by_length(samples: Path, work: Path, scc: Scc) ->
         assert 0 < one["p50"] <= one["p95"] and one["within_target"] == (one["p95"] <= 0.1)
         assert 0 < one["tokens_out"] <= one["tokens_in"] and one["tokens_per_second"] > 0
     assert told["lengths"][-1]["p50"] > told["lengths"][0]["p50"]
+
+
+def test_a_benchmark_ends_at_the_length_that_the_model_does_not_take(
+    work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch, samples: Path
+) -> None:
+    def answer(place: int, prompt: Prompt) -> Generated:
+        long = len(prompt.messages[-1]["content"].split()) > most
+        return said("x") if not long else Generated("", 0, 0, False, 0.0, error="the model reads 1,024")
+
+    most = 800
+    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *_, **more: Scripted(answer))
+    words = ["eval", "--benchmark", "--backend", "torch", "--model", "x", "--data", samples, "--output", "speed.html"]
+    done = scc(*words, "--json")
+    assert done.exit_code == 0, done.stderr
+    lengths = [one["tokens_in"] for one in json.loads(done.stdout)["lengths"]]
+    assert lengths == [100, 250, 500, 1000]
+    assert "inputs of 2,000 tokens and more are left out: scripted: the model reads 1,024" in done.stderr
+    most = 0
+    none = scc(*words)
+    assert none.exit_code == 1 and "the model reads 1,024" in none.stderr
 
 
 def test_a_benchmark_asks_no_text_twice(work: Path, scc: Scc, monkeypatch: pytest.MonkeyPatch, samples: Path) -> None:

@@ -14,6 +14,7 @@ from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.jsonl import content_key, parse_row, read_lines
 from compressor_cli.errors import UsageError
 
+_LONGEST_DOMAIN = 40  # characters; it heads a column
 _LONGEST_PREFIX = 400  # characters; what rows share beyond is no instruction
 
 
@@ -82,7 +83,7 @@ def read_eval_rows(path: Path, asking: Asking | None, *, bare: bool = False, lim
                 key=content_key(named, seen[named], text, reference),
                 id=named if seen[named] == 1 else f"{named}#{seen[named]}",
                 line=number,
-                domain=str(meta.get("domain") or row.get("domain") or found.name),
+                domain=str(meta.get("domain") or row.get("domain") or found.name)[:_LONGEST_DOMAIN],
                 language=meta.get("language") or row.get("language") or found.language,
                 input=text,
                 reference=reference,

@@ -25,6 +25,10 @@ ROUNDS = 5
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
+class _NotAnsweredError(SccError):
+    pass
+
+
 @dataclass(frozen=True)
 class Speed:
     """At one length of input: seconds of a single answer, median and 95th percentile of `rounds`; and how much goes
@@ -62,38 +66,47 @@ def benchmark(
 ) -> SpeedReport:
     """Inputs are made of those of `rows`, one after the other; each is asked once, so that no cache can help.
 
-    Raises SccError where the model does not answer.
+    A length that the model does not take ends it. Raises SccError where it takes none.
     """
     texts = _texts(settings, rows)
-    sampling = Sampling(settings.temperature, settings.top_p, settings.seed)
     found: list[Speed] = []
     for n, length in enumerate(LENGTHS):
         on_event({"done": n, "total": len(LENGTHS)})
+        budget = compute_generation_budget(length, most=settings.max_tokens)
         prompts = [
-            Prompt(_messages(text, rows), compute_generation_budget(length, most=settings.max_tokens))
+            Prompt(_messages(text, rows), budget)
             for text in (texts(length) for _ in range(1 + ROUNDS + settings.batch_size))
         ]
-        _answers(generator, prompts[:1], sampling)  # the first one loads and compiles
-        alone = [_answers(generator, [prompt], sampling)[0] for prompt in prompts[1 : 1 + ROUNDS]]
-        began = time.perf_counter()
-        together = _answers(generator, prompts[1 + ROUNDS :], sampling)
-        passed = time.perf_counter() - began
-        p50, p95 = (float(value) for value in np.percentile([answer.seconds for answer in alone], (50, 95)))
-        found.append(
-            Speed(
-                tokens_in=length,
-                tokens_out=round(sum(answer.tokens_out for answer in alone) / ROUNDS, 1),
-                rounds=ROUNDS,
-                p50=round(p50, 6),
-                p95=round(p95, 6),
-                within_target=p95 <= TARGET_SECONDS,
-                batch_size=settings.batch_size,
-                tokens_per_second=round(sum(answer.tokens_out for answer in together) / passed, 2),
-                inputs_per_second=round(len(together) / passed, 3),
-            )
-        )
+        try:
+            found.append(_speed(settings, generator, length, prompts))
+        except _NotAnsweredError as exc:
+            if not found:
+                raise
+            on_event({"message": f"inputs of {length:,} tokens and more are left out: {exc}"})
+            break
     on_event({"done": len(LENGTHS), "total": len(LENGTHS)})
     return SpeedReport(generator.name, TARGET_SECONDS, machine, tuple(found))
+
+
+def _speed(settings: EvalSettings, generator: Generator, length: int, prompts: Sequence[Prompt]) -> Speed:
+    sampling = Sampling(settings.temperature, settings.top_p, settings.seed)
+    _answers(generator, prompts[:1], sampling)  # the first one loads and compiles
+    alone = [_answers(generator, [prompt], sampling)[0] for prompt in prompts[1 : 1 + ROUNDS]]
+    began = time.perf_counter()
+    together = _answers(generator, prompts[1 + ROUNDS :], sampling)
+    passed = time.perf_counter() - began
+    p50, p95 = (float(value) for value in np.percentile([answer.seconds for answer in alone], (50, 95)))
+    return Speed(
+        tokens_in=length,
+        tokens_out=round(sum(answer.tokens_out for answer in alone) / ROUNDS, 1),
+        rounds=ROUNDS,
+        p50=round(p50, 6),
+        p95=round(p95, 6),
+        within_target=p95 <= TARGET_SECONDS,
+        batch_size=settings.batch_size,
+        tokens_per_second=round(sum(answer.tokens_out for answer in together) / passed, 2),
+        inputs_per_second=round(len(together) / passed, 3),
+    )
 
 
 def _texts(settings: EvalSettings, rows: Sequence[EvalRow]) -> Callable[[int], str]:
@@ -128,7 +141,7 @@ def _answers(generator: Generator, prompts: Sequence[Prompt], sampling: Sampling
     found = [answer for _, answer in generator.generate(prompts, sampling)]
     for answer in found:
         if answer.error is not None:
-            raise SccError(f"{generator.name}: {answer.error}")
+            raise _NotAnsweredError(f"{generator.name}: {answer.error}")
     return found
 
 
