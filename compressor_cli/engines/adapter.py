@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from compressor_cli.core.generation import Prompt
 from compressor_cli.engines.adapter_drafts import Count, Draft, Writer, lost_facts, told_facts
 from compressor_cli.engines.adapter_model import Model
 from compressor_cli.engines.adapter_pieces import Piece, joined, split_pieces
@@ -39,37 +40,17 @@ class _Whole(Exception):
     """The embedded engine must take the whole text; the message says why."""
 
 
-def compress_written(
-    text: str,
-    options: Options,
-    budget: int | None,
-    count: Count,
-    *,
-    model: Model,
-    embedded: Embedded,
-    aim: float | None,
-) -> Outcome:
-    """`budget` in tokens is hard; `aim` is a share that the adapter is asked once to meet.
+class Writing:
+    """A text that the adapter is to write. `budget` in tokens is hard; `aim` is a share that the adapter is asked once
+    to meet."""
 
-    Raises BudgetTooSmallError where the embedded engine does, SccError where the adapter was asked for by name and
-    answers nothing.
-    """
-    try:
-        if fold_logs(text, times=True).rows:
-            raise _Whole("log lines have an engine of their own")
-        return _Work(text, options, budget, count, model, embedded, aim).outcome()
-    except _Whole as exc:
-        outcome = embedded(text, budget)
-        return replace(outcome, warnings=(f"the embedded engine took the whole text: {exc}", *outcome.warnings))
-
-
-class _Work:
     def __init__(
         self,
         text: str,
         options: Options,
         budget: int | None,
         count: Count,
+        *,
         model: Model,
         embedded: Embedded,
         aim: float | None,
@@ -85,12 +66,40 @@ class _Work:
         self.aimed = None if aim is None else int(aim * prose)
 
     def outcome(self) -> Outcome:
+        """Raises BudgetTooSmallError where the embedded engine does, SccError where the adapter was asked for by name
+        and answers nothing."""
+        try:
+            return self._written(self._asked())
+        except _Whole as exc:
+            outcome = self.embedded(self.text, self.budget)
+            return replace(outcome, warnings=(f"the embedded engine took the whole text: {exc}", *outcome.warnings))
+
+    def prompts(self) -> list[Prompt]:
+        """What the adapter is asked first; nothing where it is not asked."""
+        try:
+            return [self.writer.prompt(piece) for piece in self._asked()]
+        except _Whole:
+            return []
+
+    def more_prompts(self) -> list[Prompt]:
+        """What it is asked then, after its answers to the first."""
+        if not self.prompts():
+            return []
+        again = self._again(self.writer.first(self._asked()))
+        return [self.writer.second_prompt(draft, most) for draft, most in again.items()]
+
+    def _asked(self) -> list[Piece]:
+        if fold_logs(self.text, times=True).rows:
+            raise _Whole("log lines have an engine of their own")
         if self.room is not None and self.room < 1:
             raise _Whole("what stays as it is leaves no room")
         asked = [piece for piece in self.pieces if piece.fixed is None and piece.why_not is None]
         if not asked:
             reasons = dict.fromkeys(piece.why_not for piece in self.pieces if piece.why_not)
             raise _Whole("; ".join(filter(None, reasons)) or "there is no prose in it")
+        return asked
+
+    def _written(self, asked: Sequence[Piece]) -> Outcome:
         drafts = {draft.piece: draft for draft in self._repaired(self.writer.first(asked))}
         if all(draft.failed for draft in drafts.values()):
             self._unanswered(next(iter(drafts.values())))
@@ -113,6 +122,12 @@ class _Work:
         raise _Whole(f"{self.model.name}: {draft.fault}")
 
     def _repaired(self, drafts: Sequence[Draft]) -> list[Draft]:
+        again = self._again(drafts)
+        second = self.writer.again(again) if again else {}
+        return [_better(draft, second[draft], again[draft]) if draft in second else draft for draft in drafts]
+
+    def _again(self, drafts: Sequence[Draft]) -> dict[Draft, int]:
+        """Those that are asked for once more, in at most so many tokens."""
         limit = self.room if self.room is not None else self.aimed
         long = limit is not None and sum(draft.tokens for draft in drafts) > limit
         total = sum(piece.tokens for piece in self.pieces if piece.fixed is None)
@@ -123,8 +138,7 @@ class _Work:
                 most = min(most, max(limit * draft.piece.tokens // total, 1))
             if not draft.failed and (draft.fault or draft.tokens > most):
                 again[draft] = most
-        second = self.writer.again(again) if again else {}
-        return [_better(draft, second[draft], again[draft]) if draft in second else draft for draft in drafts]
+        return again
 
     def _parts(self, drafts: dict[Piece, Draft], room: int | None) -> list[_Part]:
         """Sound drafts, as far as there is room for them; the rest of the room goes to the embedded engine."""
@@ -231,6 +245,14 @@ class _Work:
             if part.piece.fixed is None
         ]
         return tuple(sorted([*written, *self.blocks], key=lambda block: block.start or 0))
+
+
+def ask_together(writings: Sequence[Writing], model: Model) -> None:
+    """All that these will ask, in one batch, and what they will ask then in another. The model remembers its answers,
+    so that each writing finds them."""
+    for asked in (Writing.prompts, Writing.more_prompts):
+        if prompts := [prompt for writing in writings for prompt in asked(writing)]:
+            model.ask(prompts)
 
 
 def _better(first: Draft, second: Draft, most: int) -> Draft:

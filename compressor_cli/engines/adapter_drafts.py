@@ -56,29 +56,24 @@ class Writer:
         self._model, self._options, self._count, self._newline = model, options, count, newline
 
     def first(self, pieces: Sequence[Piece]) -> list[Draft]:
-        prompts = [
-            Prompt(self._model.messages(piece.text), compute_generation_budget(piece.tokens)) for piece in pieces
-        ]
-        answers = self._model.ask(prompts)
+        answers = self._model.ask([self.prompt(piece) for piece in pieces])
         return [self._draft(piece, answer) for piece, answer in zip(pieces, answers, strict=True)]
 
     def again(self, drafts: Mapping[Draft, int]) -> dict[Draft, Draft]:
         """A second answer for each, in at most so many tokens. What is wrong with the first is named."""
-        demands = {draft: _demand(draft, most) for draft, most in drafts.items()}
-        prompts = [
-            Prompt(self._repair(draft, demand), compute_generation_budget(draft.piece.tokens))
-            for draft, demand in demands.items()
-        ]
-        answers = self._model.ask(prompts)
+        answers = self._model.ask([self.second_prompt(draft, most) for draft, most in drafts.items()])
         return {
-            draft: self._draft(draft.piece, answer, demand)
-            for (draft, demand), answer in zip(demands.items(), answers, strict=True)
+            draft: self._draft(draft.piece, answer, _demand(draft, most))
+            for (draft, most), answer in zip(drafts.items(), answers, strict=True)
         }
 
-    def _repair(self, draft: Draft, demand: str) -> tuple[Mapping[str, str], ...]:
+    def prompt(self, piece: Piece) -> Prompt:
+        return Prompt(self._model.messages(piece.text), compute_generation_budget(piece.tokens))
+
+    def second_prompt(self, draft: Draft, most: int) -> Prompt:
         wrote = cap_output_length(draft.text, draft.piece.tokens, self._count) or "..."
-        more = ({"role": "assistant", "content": wrote}, {"role": "user", "content": demand})
-        return (*self._model.messages(draft.piece.text), *more)
+        more = ({"role": "assistant", "content": wrote}, {"role": "user", "content": _demand(draft, most)})
+        return Prompt((*self._model.messages(draft.piece.text), *more), compute_generation_budget(draft.piece.tokens))
 
     def _draft(self, piece: Piece, answer: Generated, demand: str = "") -> Draft:
         if answer.error is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from compressor_cli.core.domains import detect_domain
 from compressor_cli.core.facts import check_facts
-from compressor_cli.engines.chat_budget import Content, Count, Form, filled_up, within
+from compressor_cli.engines.chat_budget import SHORT, Content, Count, Form, filled_up, within
 from compressor_cli.engines.chat_facts import placed
 from compressor_cli.engines.chat_read import Chat, Kept, Place, read_chat
 from compressor_cli.engines.exactjson import dump
@@ -64,14 +64,18 @@ def compress_chat(
     kept: Kept,
     count: Count,
     compress_text: CompressText,
+    ahead: Callable[[Sequence[str]], None] = lambda contents: None,
     patterns: Sequence[re.Pattern[str]] = (),
 ) -> ChatResult:
     """`budget`, in tokens of the whole result, is hard.
 
-    `compress_text(content, most)` compresses one content, at its own rate where `most` is None; `patterns` are facts
-    too. Raises UsageError for what is no chat, with the place, and BudgetTooSmallError.
+    `compress_text(content, most)` compresses one content, at its own rate where `most` is None; before, `ahead` gets
+    the long ones. `patterns` are facts too. Raises UsageError for what is no chat, with the place, and
+    BudgetTooSmallError.
     """
     chat = read_chat(text, kept, count)
+    if budget is None or count(text) > budget:
+        ahead([place.text for place in chat.places if count(place.text) >= SHORT])
     result, made = _compressed(text, chat, budget, kept, count, compress_text)
     facts = [
         (place.number, made[place.path].facts if place.path in made else _untouched(place.text, patterns))

@@ -13,7 +13,7 @@ from compressor_cli.core.facts import check_facts
 from compressor_cli.core.tokens import TokenCounter, token_counter
 from compressor_cli.engines.chat import compress_chat
 from compressor_cli.engines.chat_read import Kept, is_chat
-from compressor_cli.engines.dispatch import domain_of, treat, without_adapter
+from compressor_cli.engines.dispatch import ask_ahead, domain_of, treat, without_adapter
 from compressor_cli.engines.expand import text_map
 from compressor_cli.engines.guard import lost_as_told
 from compressor_cli.engines.options import KEPT_TURNS, Options
@@ -192,12 +192,17 @@ def _chat(text: str, options: Options, budget: int | None, counter: TokenCounter
     def compress_content(content: str, most: int | None) -> Receipt:
         return _receipt(content, replace(inner, max_tokens=most), counter, time.perf_counter(), part=True)
 
+    def ahead(contents: Sequence[str]) -> None:
+        if options.names_adapter:
+            ask_ahead(contents, inner, counter)
+
     result = compress_chat(
         text,
         budget=budget,
         kept=kept,
         count=counter.count,
         compress_text=compress_content,
+        ahead=ahead,
         patterns=options.patterns,
     )
     blocks = tuple(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from compressor_cli.core.domains import Domain, detect_domain
 from compressor_cli.core.log_lines import are_events
@@ -24,6 +25,10 @@ from compressor_cli.engines.scorer import model_folder
 from compressor_cli.engines.structured import compress_structured, source_of
 from compressor_cli.errors import BudgetTooSmallError, UsageError
 from compressor_cli.records import Block
+
+if TYPE_CHECKING:
+    from compressor_cli.engines.adapter import Writing
+    from compressor_cli.engines.adapter_model import Model
 
 # Endings of forms in which a word lost is a fault.
 _FORMS = {
@@ -78,7 +83,7 @@ def _by_engine(
     text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter, *, pinned: bool
 ) -> Outcome:
     task = options.task_of(found.name)
-    share = TASK_RATES[task] if task else DEFAULT_RATE
+    share = _share(task)
     if found.name in ("prose", "mixed"):
         written = _written if options.names_adapter else _prose
         return _for_task(written(text, options, budget, counter, pinned, share), task)
@@ -111,20 +116,50 @@ def _written(
     text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool, share: float
 ) -> Outcome:
     """By the adapter, as far as it is ready and its results hold; by the embedded engine else."""
-    from compressor_cli.engines.adapter import compress_written
     from compressor_cli.engines.adapter_model import ready_model
+
+    model = ready_model(options)
+    if isinstance(model, str):
+        outcome = _prose(text, without_adapter(options), budget, counter, pinned, share)
+        return replace(outcome, warnings=(f"the adapter is not ready: {model}", *outcome.warnings))
+    return _writing(text, options, budget, counter, pinned, share, model).outcome()
+
+
+def _writing(
+    text: str, options: Options, budget: int | None, counter: TokenCounter, pinned: bool, share: float, model: Model
+) -> Writing:
+    from compressor_cli.engines.adapter import Writing
 
     plain = without_adapter(options)
 
     def embedded(part: str, most: int | None) -> Outcome:
         return _prose(part, plain, most, counter, pinned, share)
 
+    aim = share if options.is_adaptive else None
+    return Writing(text, options, budget, counter.count, model=model, embedded=embedded, aim=aim)
+
+
+def ask_ahead(texts: Sequence[str], options: Options, counter: TokenCounter) -> None:
+    """Has the adapter answer for all of these texts at once; each is treated as ever then, and finds its answers."""
+    from compressor_cli.engines.adapter import ask_together
+    from compressor_cli.engines.adapter_model import ready_model
+
     model = ready_model(options)
     if isinstance(model, str):
-        outcome = embedded(text, budget)
-        return replace(outcome, warnings=(f"the adapter is not ready: {model}", *outcome.warnings))
-    aim = share if options.is_adaptive else None
-    return compress_written(text, options, budget, counter.count, model=model, embedded=embedded, aim=aim)
+        return
+    prose = [(text, found) for text in texts if (found := domain_of(text, options)).name in ("prose", "mixed")]
+    shares = [_share(options.task_of(found.name)) for _, found in prose]
+    ask_together(
+        [
+            _writing(text, options, None, counter, False, share, model)
+            for (text, _), share in zip(prose, shares, strict=True)
+        ],
+        model,
+    )
+
+
+def _share(task: str | None) -> float:
+    return TASK_RATES[task] if task else DEFAULT_RATE
 
 
 def _structured(text: str, found: Domain, options: Options, budget: int | None, counter: TokenCounter) -> Outcome:
