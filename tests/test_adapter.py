@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from adapters import (
@@ -261,6 +263,68 @@ def test_contents_of_a_chat(model: ScriptedModel, run: Path) -> None:
     receipt = compress(json.dumps({"messages": messages}), chat=True, engine="adapter", adapter=run)
     assert json.loads(receipt.compressed)["messages"][0]["content"] == dense(long)
     assert receipt.blocks[0].engine == "adapter"
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": 0.6}, {"task": "chat"}])
+def test_contents_of_a_chat_are_one_batch(options: dict[str, Any], model: ScriptedModel, run: Path) -> None:
+    """The first requests of all contents, then the second ones; the result is what one after the other gives."""
+
+    def answer(text: str, prompt: Prompt) -> str:
+        return dense(text) if again(prompt) or "number 2 " not in text else "Short."
+
+    model.answer = answer
+    turns = [{"role": "user", "content": "\n\n".join([paragraph(n), paragraph(n + 1)])} for n in range(1, 8)]
+    chat = json.dumps({"messages": [*turns, turns[0]]})
+    together = compress(chat, chat=True, keep_last=0, adapter=run, **options)
+    first, *others = model.batches
+    assert len(first) == 7 and not any(map(again, first)), "each text once"
+    if not options:
+        assert len(others) == 1 and len(others[0]) == 2 and all(map(again, others[0]))
+    close_model()
+    one_by_one = compress_one_by_one(chat, chat=True, keep_last=0, adapter=run, **options)
+    assert len(model.batches) > len(others) + 1 + 6
+    assert replace(together, seconds=0) == replace(one_by_one, seconds=0)
+
+
+def compress_one_by_one(text: str, **options: Any) -> Receipt:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressor_cli.engines.compress.ask_ahead", lambda *told: None)
+        return compress(text, **options)
+
+
+def test_an_export_is_asked_as_its_run_was(model: ScriptedModel, work: Path) -> None:
+    place = work / "peft"
+    place.mkdir()
+    told = {"format": "scc-export-1", "prompt": {"system": SYSTEM, "prefix": PREFIX}}
+    (place / "export.json").write_text(json.dumps(told))
+    (place / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    compress(paragraph(1), adapter=place, backend="torch")
+    system, user = model.batches[-1][0].messages
+    assert (system["content"], user["content"]) == (SYSTEM, PREFIX + paragraph(1))
+    compress(paragraph(2), model=place, backend="torch")
+    assert model.batches[-1][0].messages[0]["content"] == SYSTEM
+
+
+@pytest.mark.parametrize("prompt", [None, "text", {"system": 3, "prefix": ["x"]}])
+def test_an_export_without_a_prompt_gets_the_shipped_one(prompt: Any, model: ScriptedModel, work: Path) -> None:
+    (work / "export.json").write_text(json.dumps({"format": "scc-export-1", "prompt": prompt}))
+    compress(paragraph(1), adapter=work, backend="torch", model="base")
+    assert model.batches[-1][0].messages[0]["content"].startswith("You compress text for a language model")
+
+
+def test_a_checkpoint_is_of_its_run(model: ScriptedModel, run: Path) -> None:
+    place = run / "checkpoints" / "step_00000004"
+    place.mkdir(parents=True)
+    compress(paragraph(1), adapter=place)
+    assert model.opened[0].adapter == place and model.batches[-1][0].messages[0]["content"] == SYSTEM
+
+
+@pytest.mark.parametrize("result", ["../one", "/etc", "..", "", 3, None])
+def test_a_result_that_leads_elsewhere(result: Any, model: ScriptedModel, run: Path, work: Path) -> None:
+    (work / "stages").mkdir()
+    (work / "stages" / "pipeline.json").write_text(json.dumps({"result": result}))
+    with pytest.raises(UsageError, match="names no stage"):
+        compress(paragraph(1), adapter=work / "stages", backend="torch", model="base")
 
 
 def test_without_a_card_the_shipped_prompt_asks(model: ScriptedModel, work: Path) -> None:

@@ -76,6 +76,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def said_base(folder: Path) -> str | None:
+    """The base that the settings of an adapter name, if the folder holds any."""
+    if not (folder / CONFIG).is_file():
+        return None
+    config = read_config(folder)
+    said = config.get("base_model_name_or_path") or config.get("model")
+    return said if isinstance(said, str) else None
+
+
 def read_weights(path: Path) -> dict[str, Stored]:
     """Raises SccError for a damaged file, and for one with NaN in it."""
     if tensor := non_finite_tensor(path):

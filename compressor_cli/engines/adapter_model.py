@@ -33,7 +33,7 @@ class Model:
 
     generator: Generator
     asking: Asking
-    _answers: OrderedDict[Prompt, Generated] = field(default_factory=OrderedDict)
+    _answers: OrderedDict[Any, Generated] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -51,25 +51,24 @@ class Model:
 
     def ask(self, prompts: Sequence[Prompt]) -> list[Generated]:
         """In the order of the prompts, all of which go to the model together. Greedy, so that equal prompts have equal
-        answers."""
+        answers, and are asked once."""
+        keys = [_key(prompt) for prompt in prompts]
         with self._lock:
-            known = {place: self._answers.get(_key(prompt)) for place, prompt in enumerate(prompts)}
-        new = [place for place, answer in known.items() if answer is None]
-        found = self.generator.generate([prompts[place] for place in new], Sampling()) if new else iter(())
+            known = {key: answer for key in keys if (answer := self._answers.get(key)) is not None}
+        new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+        asked = list(new)
+        found = self.generator.generate(list(new.values()), Sampling()) if new else iter(())
         for at, answer in found:
-            known[new[at]] = answer
+            known[asked[at]] = answer
             if answer.error is None:
-                self._remember(prompts[new[at]], answer)
-        answers = [answer for answer in known.values() if answer is not None]
-        if len(answers) < len(prompts):
-            raise SccError(
-                f"{self.name} left {len(prompts) - len(answers)} of {len(prompts)} prompts without an answer"
-            )
-        return answers
+                self._remember(asked[at], answer)
+        if missing := sum(key not in known for key in asked):
+            raise SccError(f"{self.name} left {missing} of {len(asked)} prompts without an answer")
+        return [known[key] for key in keys]
 
-    def _remember(self, prompt: Prompt, answer: Generated) -> None:
+    def _remember(self, key: Any, answer: Generated) -> None:
         with self._lock:
-            self._answers[_key(prompt)] = answer
+            self._answers[key] = answer
             if len(self._answers) > _REMEMBERED:
                 self._answers.popitem(last=False)
 
@@ -135,7 +134,7 @@ def backend_of(options: Options) -> tuple[str, Adapter | None]:
     backend = options.backend or trained
     if backend is None:
         raise UsageError("--backend is needed: local, torch, tinker or openai", hint="a run of scc train knows its own")
-    if options.model is None and (found is None or found.card is None):
+    if options.model is None and (found is None or not found.names_model):
         raise UsageError(f"--model is needed with --backend {backend}", hint="the base of the adapter")
     return backend, found
 
@@ -152,7 +151,10 @@ def _open(options: Options, wrap: Wrap) -> Model:
         token=key.get_secret_value() if key else None,
     )
     more = {"settings": _PATIENCE} if backend == "openai" else {}
-    return Model(wrap(lambda: open_generator(backend, source, **more)), (found and found.asking) or _shipped())
+    told = found
+    if found is None and options.model is not None and Path(options.model).is_dir():
+        told = find_adapter(Path(options.model))  # a whole model, that an export or a run made
+    return Model(wrap(lambda: open_generator(backend, source, **more)), (told and told.asking) or _shipped())
 
 
 def _shipped() -> Asking:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from compressor_cli.core.adapters_merge import merge
 from compressor_cli.core.adapters_mlx import copy_mlx, read_mlx, write_mlx
 from compressor_cli.core.adapters_peft import copy_peft, read_peft, write_peft
-from compressor_cli.core.lowrank import Adapter, public_name, read_config
+from compressor_cli.core.lowrank import Adapter, public_name, said_base
 from compressor_cli.core.model_folders import ModelFolder, copy_model, open_model
 from compressor_cli.core.models import model_folder
 from compressor_cli.errors import UsageError
@@ -43,10 +43,7 @@ class Making:
 
 def base_name(found: Found, given: str | None) -> str | None:
     """As given, as the adapter says it, as the run says it. A model that was trained whole says none."""
-    said: Any = None
-    if found.kind != "model":
-        config = read_config(found.folder)
-        said = config.get("base_model_name_or_path") or config.get("model")
+    said = None if found.kind == "model" else said_base(found.folder)
     base = given or said or found.card.get("model")
     return base if isinstance(base, str) else None
 

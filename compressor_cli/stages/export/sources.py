@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compressor_cli.core.adapters import run_of, with_result
 from compressor_cli.core.archives import unpack
 from compressor_cli.core.lowrank import Kind, kind_of
-from compressor_cli.core.runfiles import ADAPTER, CARD, CHECKPOINTS, METRICS, read_card, read_metrics
+from compressor_cli.core.runfiles import ADAPTER, CARD, METRICS, read_card, read_metrics
 from compressor_cli.errors import UsageError
 
-PIPELINE = "pipeline.json"
 CLOUD = "tinker://"
 _REFERENCE = "tinker.json"  # where an adapter is kept that its server did not give out
 
@@ -59,8 +59,7 @@ def find_source(given: str) -> Found | AtServer | Path:
         return place
     if not place.is_dir():
         raise UsageError(f"{given}: no such run, adapter or archive", hint="scc runs list shows runs")
-    if (place / PIPELINE).is_file():
-        place = place / _result(place)
+    place = with_result(place)
     card = read_card(place)
     return _of_folder(place) if card is None else _of_run(place, card)
 
@@ -78,12 +77,9 @@ def unpacked(archive: Path, folder: Path) -> Found:
 
 def _of_folder(place: Path) -> Found | AtServer:
     """By itself, or as `adapter` or a checkpoint of a run."""
-    whole = place.resolve()
-    is_checkpoint = whole.parent.name == CHECKPOINTS
-    run = whole.parent.parent if is_checkpoint else whole.parent
-    found = _weights(whole.name, place)
-    card = read_card(run) if is_checkpoint or whole.name == ADAPTER else None
-    return found if card is None else replace(found, name=run.name, run=run, card=card)
+    found = _weights(place.resolve().name, place)
+    made_by = run_of(place)
+    return found if made_by is None else replace(found, name=made_by[0].name, run=made_by[0], card=made_by[1])
 
 
 def _of_run(run: Path, card: Mapping[str, Any]) -> Found | AtServer:
@@ -108,17 +104,6 @@ def _weights(name: str, folder: Path) -> Found:
             hint=f"a run has {CARD}, an adapter adapter_config.json beside its safetensors",
         )
     return Found(name, folder, kind)
-
-
-def _result(place: Path) -> str:
-    """The stage that has the result."""
-    try:
-        result = json.loads((place / PIPELINE).read_text(encoding="utf-8"))["result"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        result = None
-    if not isinstance(result, str) or Path(result).name != result:
-        raise UsageError(f"{place / PIPELINE} names no stage")
-    return result
 
 
 def _kept_at_server(reference: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,11 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from compressor_cli.core.adapters import EXPORT, EXPORT_FORMAT, read_export
 from compressor_cli.core.files import write_json
 from compressor_cli.errors import UsageError
-
-MANIFEST = "export.json"
-FORMAT = "scc-export-1"
 
 
 def require_free(folder: Path, needed: Sequence[Path], *, force: bool) -> None:
@@ -31,7 +28,7 @@ def require_free(folder: Path, needed: Sequence[Path], *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"--to {folder} is not empty", hint="name another folder, or --force to replace an export")
-    if not _is_export(folder):
+    if read_export(folder) is None:
         raise UsageError(
             f"--to {folder} holds files that no export wrote", hint="--force replaces earlier exports only"
         )
@@ -68,12 +65,5 @@ def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
 def write_manifest(folder: Path, told: dict[str, Any]) -> dict[str, int]:
     """Sizes by name; the manifest is what tells a later --force that it may replace the folder."""
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    write_json(folder / MANIFEST, {"format": FORMAT, **told, "files": sizes})
+    write_json(folder / EXPORT, {"format": EXPORT_FORMAT, **told, "files": sizes})
     return sizes
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == FORMAT)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
