@@ -137,6 +137,22 @@ def test_the_rows_that_differ_most_come_first(work: Path, scc: Scc) -> None:
     assert "rows that differ most:" in table.stdout and "0/1/9" in table.stdout
 
 
+def test_rows_that_do_not_differ_are_not_shown(work: Path, scc: Scc) -> None:
+    ours = [measured(n) for n in range(6)]
+    a, b = pair(work, ours, [*ours[:5], measured(5, ratio=0.4)])
+    assert [each["b"]["id"] for each in compared(scc, a, b)["differing"]] == ["r5"]
+    write_rows(b, ours)
+    assert "differ most" not in scc("compare", a, b).stdout
+    assert scc("compare", a, b, "--html", "same.html").exit_code == 0
+
+
+@pytest.mark.parametrize("names", [("x/a.jsonl", "y/a.jsonl"), ("x/a.jsonl", "x/a.json")])
+def test_evals_of_one_name_stay_two(names: tuple[str, str], work: Path, scc: Scc) -> None:
+    for name in names:
+        write_rows(work / name, [measured(0)])
+    assert len(set(compared(scc, *names)["names"])) == 2
+
+
 def test_what_one_of_them_has_alone_is_left_out_and_told(work: Path, scc: Scc) -> None:
     ours = [measured(n) for n in range(8)]
     theirs = [measured(n) for n in range(2, 9)] + [{"key": "k9", "id": "r1", "error": "no"}]
@@ -155,6 +171,12 @@ def test_what_one_of_them_has_alone_is_left_out_and_told(work: Path, scc: Scc) -
         ([measured(0, metric="all-MiniLM-L6-v2")], "similarity is by"),
         ([{"key": "k", "id": "r0", "text": "x"}], "not written by scc eval"),
         ([{"key": "k", "id": "r0", "error": "x"}], "no row that was measured"),
+        ([measured(0), {"id": "r1"}], "row 2 has no key and id"),
+        ([measured(0, ratio="x")], "the ratio of row r0 is not as it writes it"),
+        ([measured(0, fidelity=None)], "the fidelity of row r0"),
+        ([measured(0, lost=[{"text": "x"}])], "the lost of row r0"),
+        ([{name: value for name, value in measured(0).items() if name != "tokenizer"}], "the tokenizer of row r0"),
+        ([measured(0), measured(1), measured(0, key="k9", input=text(1))], "b.jsonl has two rows r0"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(theirs: list[Row], told: str, work: Path, scc: Scc) -> None:
@@ -251,6 +273,34 @@ def test_the_lot_follows_the_seed(work: Path, scc: Scc, server: ProviderServer) 
         return json.loads(Path(f"{name}.assignment.json").read_text())["rows"]
 
     assert dealt(1, "a") == dealt(1, "b") != dealt(2, "c")
+
+
+def test_rows_of_another_text_are_told(work: Path, scc: Scc, server: ProviderServer) -> None:
+    words = ["compare", "--live", "embedded", "openai:gpt-4.1", "--input", "in.jsonl", "--output", "o.jsonl"]
+    texts(work / "in.jsonl", 0, 6)
+    scc(*words)
+    texts(work / "in.jsonl", 2, 8)
+    done = scc(*words, "--resume")
+    assert done.exit_code == 0 and "6 rows: 6 measured" in done.stdout
+    assert "o.jsonl: 2 rows belong to no row of in.jsonl as it is now" in done.stderr
+
+
+def test_an_assignment_of_others_leaves_nothing_behind(work: Path, scc: Scc) -> None:
+    (work / "in.assignment.json").write_text('{"arms": ["embedded", "runs/old"], "rows": {}}')
+    texts(work / "in.jsonl", 0, 4)
+    done = scc("compare", "--live", "embedded", "openai:gpt-4.1", "--input", "in.jsonl", "--output", "new.jsonl",
+               "--assignment", "in.assignment.json")  # fmt: skip
+    assert done.exit_code == 2 and "is an assignment of embedded and runs/old" in done.stderr
+    assert not Path("new.jsonl").exists() and not Path("new.jsonl.settings.json").exists()
+
+
+def test_another_model_is_told_in_few_words(work: Path, scc: Scc, server: ProviderServer) -> None:
+    texts(work / "in.jsonl", 0, 4)
+    words = ["compare", "--live", "embedded", "--input", "in.jsonl", "--output", "o.jsonl"]
+    assert scc(*words, "openai:gpt-4.1").exit_code == 0
+    Path("o.assignment.json").unlink()
+    done = scc(*words, "openai:gpt-5", "--resume")
+    assert done.exit_code == 2 and "arms was ['embedded', 'openai:gpt-4.1']" in done.stderr
 
 
 def test_a_text_is_taken_in_paragraphs(work: Path, scc: Scc, server: ProviderServer) -> None:

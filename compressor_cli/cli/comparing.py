@@ -67,7 +67,8 @@ def _evals(settings: Settings, request: Request) -> None:
     typer.echo(f"{found.rows:,} rows, paired; differences are to {found.names[0]}")
     for other in found.names[1:]:
         _print([one for one in found.contrasts if one.other == other], other, paired=True)
-    typer.echo("\nrows that differ most:")
+    if found.differing:
+        typer.echo("\nrows that differ most:")
     for rows in found.differing:
         told = "; ".join(
             f"{name} ratio {row['ratio']:.3f}, fidelity {row['fidelity']:.3f}"

@@ -87,14 +87,52 @@ def _larger(row: Row) -> float:
 
 
 def read_eval(path: Path) -> dict[str, Row]:
-    """The rows that were measured, by id. Raises UsageError for a file of another kind."""
-    last = {row.get("key"): row for row in read_rows(path)}
-    rows = {str(row.get("id")): row for row in last.values() if "error" not in row}
-    if strange := next((row for row in rows.values() if not {"input", "output", "ratio", "facts"} <= row.keys()), None):
-        raise UsageError(f"{path} was not written by scc eval: row {strange.get('id')} has no figures")
+    """The rows that were measured, by id. Raises UsageError for a file of another kind, and for an id that two rows
+    have."""
+    last: dict[str, Row] = {}
+    for number, row in enumerate(read_rows(path), start=1):
+        if not isinstance(row.get("key"), str) or not isinstance(row.get("id"), str):
+            raise UsageError(f"{path} was not written by scc eval: row {number} has no key and id")
+        last[row["key"]] = row
+    rows: dict[str, Row] = {}
+    for row in last.values():
+        if "error" in row:
+            continue
+        if name := _unfit(row):
+            raise UsageError(
+                f"{path} was not written by scc eval: the {name} of row {row['id']} is not as it writes it"
+            )
+        if row["id"] in rows:
+            raise UsageError(
+                f"{path} has two rows {row['id']}: its data were changed in between",
+                hint="evaluate into a new --output",
+            )
+        rows[row["id"]] = row
     if not rows:
         raise UsageError(f"{path} holds no row that was measured")
     return rows
+
+
+def _unfit(row: Row) -> str | None:
+    """The first field that is not what scc eval writes there."""
+    fits: dict[str, Callable[[Any], bool]] = {
+        **dict.fromkeys(("input", "output", "domain", "tokenizer"), lambda value: isinstance(value, str)),
+        **dict.fromkeys(("ratio", "fidelity", "tokens_in", "tokens_out", "facts", "truncated"), _is_number),
+        **dict.fromkeys(("similarity", "equivalence", "seconds"), lambda value: value is None or _is_number(value)),
+        "lost": lambda value: isinstance(value, list) and all(map(_is_fact, value)),
+    }
+    return next((name for name, fit in fits.items() if not fit(row.get(name))), None)
+
+
+def _is_fact(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), kind)
+        for name, kind in (("start", int), ("end", int), ("kind", str), ("status", str))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def shared_rows(evals: Mapping[str, Mapping[str, Row]]) -> list[tuple[Row, ...]]:
@@ -256,8 +294,9 @@ def corrected(found: Sequence[Contrast]) -> list[Contrast]:
 
 
 def differing(rows: Sequence[Sequence[Row]], most: int) -> list[Sequence[Row]]:
-    """The rows on which the evals are furthest apart in fidelity, equivalence, similarity and ratio, together."""
-    return sorted(rows, key=apart, reverse=True)[:most]
+    """The rows on which the evals are furthest apart in fidelity, equivalence, similarity and ratio, together; none on
+    which they agree."""
+    return sorted(filter(apart, rows), key=apart, reverse=True)[:most]
 
 
 def apart(together: Sequence[Row]) -> float:

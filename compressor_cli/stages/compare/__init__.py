@@ -66,5 +66,7 @@ def compare(paths: Sequence[Path], *, threshold: float, seed: int, html: Path | 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Stems; where two are equal, the paths."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [path.with_suffix("").as_posix() for path in paths]
+    for names in ([path.stem for path in paths], [path.with_suffix("").as_posix() for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [path.as_posix() for path in paths]

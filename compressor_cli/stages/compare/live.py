@@ -102,10 +102,16 @@ def compare_live(
     rows = _read(source, field)[:limit]
     counter = token_counter(settings.tokenizer)
     given = settings.model_dump(mode="json", include={"tokenizer", "temperature", "top_p", "max_tokens"})
-    named = {arm.name: dict(arm.identified) for arm in arms}
-    made_by = {"arms": named, "field": field, **given, "version": __version__}
+    names = [arm.name for arm in arms]
+    _known(assignment, names)  # before anything is written
+    told = {f"{arm.name}, {name}": value for arm in arms for name, value in arm.identified.items()}
+    made_by = {"arms": sorted(names), **told, "field": field, **given, "version": __version__}
     with Journal(target, made_by, resume=resume) as journal:
-        dealt = _assigned(assignment, [arm.name for arm in arms], rows, settings.seed)
+        dealt = _assigned(assignment, names, rows, settings.seed)
+        strangers = len(journal.rows.keys() - {row.key for row in rows}) if limit is None else 0
+        if strangers:
+            gone = f"{strangers:,} rows belong to no row of {source} as it is now; they stay, and do not count"
+            on_event({"message": f"{target}: {gone}"})
         run = _Run(settings, journal, Scorer(counter, None), on_event, len(rows))
         with stop_on_signals() as stop:
             for arm in arms:
