@@ -263,6 +263,7 @@ def test_contents_of_a_chat(model: ScriptedModel, run: Path) -> None:
     receipt = compress(json.dumps({"messages": messages}), chat=True, engine="adapter", adapter=run)
     assert json.loads(receipt.compressed)["messages"][0]["content"] == dense(long)
     assert receipt.blocks[0].engine == "adapter"
+    assert receipt.blocks[0].why == "written by scripted"
 
 
 @pytest.mark.parametrize("options", [{}, {"rate": 0.6}, {"task": "chat"}])

@@ -237,7 +237,7 @@ def test_what_keeps_it_from_starting(
 
 def test_a_port_that_is_taken(port: int, scc: Scc) -> None:
     done = scc("serve", "--port", str(port))
-    assert done.exit_code == 1 and f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert done.exit_code == 1 and f"cannot listen on 127.0.0.1:{port}: Address already in use\n" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -353,6 +353,13 @@ def test_a_model_that_is_gone_is_a_bad_gateway(model: ScriptedModel, run: Path) 
         assert status == 500 and "bug" in told["error"]
         assert ask(port, "POST", "/compress", {"text": paragraph(9)})[1]["engine"] == "adapter"
         assert ask(port, "POST", "/compress", {"text": paragraph(9), "engine": "prose"})[1]["engine"] == "prose"
+
+
+def test_a_wrong_type_is_for_the_client_alone(recwarn: pytest.WarningsRecorder) -> None:
+    """Nothing of a request is to stand in the log of the server."""
+    with pytest.raises(UsageError, match="a number is needed"):
+        compress_request(b'{"text": "one two", "rate": "a secret"}', CompressSettings())
+    assert not recwarn.list
 
 
 def test_defaults_give_way_to_what_a_request_says(model: ScriptedModel, run: Path) -> None:

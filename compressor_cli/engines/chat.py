@@ -126,7 +126,9 @@ def _receipt(content: Content, form: Form) -> ContentReceipt:
     before, domain = content.whole.tokens, content.domain
     if made is None:
         return ContentReceipt(content.path, "none", domain.name, before, before, domain.why)
-    return ContentReceipt(content.path, made.engine, made.domain, before, form.tokens, made.why, made.warnings)
+    by = dict.fromkeys(block.why for block in made.blocks) if made.engine == "adapter" else ()
+    why = "; ".join(filter(None, by)) or made.why
+    return ContentReceipt(content.path, made.engine, made.domain, before, form.tokens, why, made.warnings)
 
 
 def _warnings(receipts: Sequence[ContentReceipt]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class CompressSettings(Section):
         return (patterns,) if isinstance(patterns, str) else patterns
 
     def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True)
+        return self.model_dump(exclude_none=True, warnings=False)  # of a wrong type: `engines.options` refuses it
 
     def overridden(self, given: Mapping[str, Any]) -> CompressSettings:
         """With `given`, which has more weight: a rate, or an engine, hides whatever else would choose it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,12 @@ class _Service:
         try:
             port = await server.start(host, self._settings.port)
         except OSError as exc:
-            raise SccError(f"cannot listen on {host}:{self._settings.port}: {exc.strerror}", hint="--port") from None
+            why = (
+                os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
+            )  # asyncio says all of it again
+            raise SccError(
+                f"cannot listen on {host}:{self._settings.port}: {why}", hint="--port names another, 0 one that is free"
+            ) from None
         dropped = 0
         with stopped_by_signals(stop, tell):
             on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
