@@ -98,6 +98,16 @@ def test_limits(work: Path, target: Path) -> None:
     assert len(unpack(archive, target, largest=5000, most_files=5)) == 5
 
 
+def test_a_bomb_is_no_weights(work: Path, target: Path) -> None:
+    archive = work / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file, file.open("a", "w") as content:
+        for _ in range(300):
+            content.write(bytes(1 << 20))
+    with pytest.raises(UsageError, match="more bytes than"):
+        unpack(archive, target)
+    assert sum(path.stat().st_size for path in target.iterdir()) <= 1 << 28
+
+
 def test_a_zip_that_lies_about_its_size(work: Path, target: Path) -> None:
     archive = work / "a.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:

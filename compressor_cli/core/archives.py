@@ -19,6 +19,8 @@ from typing import IO
 from compressor_cli.errors import UsageError
 
 LARGEST = 64 << 30  # bytes of all files
+_SMALL = 1 << 28  # bytes that any archive may hold
+_TIMES = 100  # its own size that a larger one may hold: weights shrink little
 MOST_FILES = 1000
 _LONGEST_NAME = 240
 _BLOCK = 1 << 20
@@ -32,8 +34,8 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST, most_files: i
     """The files, in `folder`, which is empty. Raises UsageError for what is no archive, or one that is refused; what
     was written by then stays for the caller to remove."""
     written: list[Path] = []
-    left = largest
     try:
+        left = min(largest, max(_SMALL, _TIMES * archive.stat().st_size))
         with closing(_members(archive)) as members:
             for name, content in members:
                 path = folder / _inside(archive, name)
