@@ -17,6 +17,7 @@ from conftest import Scc
 from numpy_adapters import BASE, write_base, write_mlx_folder, write_peft_folder, write_run
 
 from compressor_cli.core.modelcard import CardFacts, model_card
+from compressor_cli.stages.export.target import beside, clear_left
 
 CARD = "compressor_cli.stages.export.model_card"
 
@@ -253,9 +254,63 @@ def test_a_failure_leaves_what_was_there(scc: Scc, work: Path, monkeypatch: pyte
 
     monkeypatch.setattr(CARD, fail)
     result = scc(*words, "--force")
-    assert (result.exit_code, result.stderr) == (1, "error: No space left on device\n")
+    assert (result.exit_code, result.stderr) == (1, "error: out: No space left on device\n")
     assert {path: path.read_bytes() for path in (work / "out").iterdir()} == before
     assert sorted(path.name for path in work.iterdir()) == ["adapter", "out"]
+
+
+def test_what_a_killed_export_left_goes(scc: Scc, work: Path) -> None:
+    write_peft_folder(work / "adapter")
+    words = ["export", "adapter", "--to", "out", "--format", "mlx"]
+    assert scc(*words).exit_code == 0
+    # Killed between two renames, and long before.
+    (work / "out").rename(work / ".out.abcdefgh.old")
+    for name in ("abcdefgh", "ijklmnop"):
+        (work / f".out.{name}.tmp/deep").mkdir(parents=True)
+    (work / ".other.abcdefgh.tmp").mkdir()
+    refused = scc(*words)
+    assert refused.exit_code == 2 and "is not empty" in refused.stderr, "the earlier export is back"
+    assert sorted(path.name for path in work.iterdir()) == [".other.abcdefgh.tmp", "adapter", "out"]
+    (work / ".out.abcdefgh.old").mkdir()
+    assert scc(*words, "--force").exit_code == 0
+    assert sorted(path.name for path in work.iterdir()) == [".other.abcdefgh.tmp", "adapter", "out"]
+
+
+def test_what_another_export_is_at_stays(work: Path) -> None:
+    with beside(work / "out") as theirs:
+        clear_left(work / "out")
+        assert theirs.is_dir()
+    assert not theirs.exists()
+
+
+@pytest.mark.parametrize("form", ["mlx", "peft"])
+def test_an_export_of_an_export_keeps_the_prompt(scc: Scc, work: Path, form: str) -> None:
+    write_run(work / "runs/first")
+    assert scc("export", "runs/first", "--to", "out", "--format", "peft").exit_code == 0
+    assert scc("export", "out", "--to", "again", "--format", form).exit_code == 0
+    asked = {"system": "Compress the text.", "prefix": None}
+    assert json.loads((work / "again/export.json").read_text())["prompt"] == asked
+    assert "Compress the text." in (work / "again/README.md").read_text()
+    shutil.make_archive(str(work / "a"), "zip", work / "again")
+    assert scc("export", "a.zip", "--to", "third", "--format", "peft").exit_code == 0
+    assert json.loads((work / "third/export.json").read_text())["prompt"] == asked
+
+
+def test_the_card_of_a_checkpoint_is_of_its_step(scc: Scc, work: Path) -> None:
+    run = write_run(work / "runs/first", steps_done=9)
+    shutil.copytree(run / "adapter", run / "checkpoints/step_00000002")
+    rows = [{"step": step, "loss": step + 0.5} for step in range(1, 10)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert scc("export", run / "checkpoints/step_00000002", "--to", "out", "--format", "mlx").exit_code == 0
+    card = (work / "out/README.md").read_text()
+    assert "| steps | 2 |" in card and "| loss | 2.5000 |" in card
+
+
+def test_a_place_below_a_file(scc: Scc, work: Path) -> None:
+    write_peft_folder(work / "adapter")
+    (work / "file").touch()
+    done = scc("export", "adapter", "--to", "file/out", "--format", "mlx")
+    assert done.exit_code == 2 and "file is not a folder" in done.stderr
 
 
 # A stand-in for llama.cpp's converter, which is not installed: it checks its arguments and its input, and no more.

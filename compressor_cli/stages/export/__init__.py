@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from compressor_cli.backends import BACKENDS
@@ -24,7 +23,7 @@ from compressor_cli.stages.export.measured import read_measured
 from compressor_cli.stages.export.origins import dataset_of, licence_of
 from compressor_cli.stages.export.push import push, require_push
 from compressor_cli.stages.export.sources import AtServer, Found, find_source, unpacked
-from compressor_cli.stages.export.target import replacing, require_free, write_manifest
+from compressor_cli.stages.export.target import beside, clear_left, replacing, require_free, write_manifest
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ def export(request: ExportRequest, on_event: OnEvent = lambda event: None) -> Ex
     token = require_push(request.repo, request.token) if request.repo else None
     converter = find_converter(request.llama_cpp) if request.format == "gguf" else []
     given = find_source(request.source)
+    clear_left(request.to)
     require_free(request.to, _read_folders(given, request.model), force=request.force)
     if request.evaluation:
         read_measured(request.evaluation)  # before anything is fetched
@@ -115,13 +115,11 @@ def _weights(given: Found | AtServer | Path, request: ExportRequest, on_event: O
     if isinstance(given, Found):
         yield given
         return
-    beside = request.to.resolve().parent
-    beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{request.to.name}.", suffix=".tmp", dir=beside) as temporary:
+    with beside(request.to) as temporary:
         if isinstance(given, Path):
             if not is_archive(given):
                 raise UsageError(f"{given} is a file, and no archive", hint="name the folder of a run or an adapter")
-            yield unpacked(given, Path(temporary))
+            yield unpacked(given, temporary)
         else:
             if missing := BACKENDS["tinker"].missing_packages():
                 raise MissingExtraError(missing[0], BACKENDS["tinker"].extra)
@@ -131,8 +129,8 @@ def _weights(given: Found | AtServer | Path, request: ExportRequest, on_event: O
                 on_event({"message": message})
 
             tell(f"fetching {given.path}")
-            base = fetch_adapter(given.path, Path(temporary), request.base_url, tell)
-            yield given.fetched(Path(temporary), base)
+            base = fetch_adapter(given.path, temporary, request.base_url, tell)
+            yield given.fetched(temporary, base)
 
 
 def _read_folders(given: Found | AtServer | Path, base: str | None) -> list[Path]:

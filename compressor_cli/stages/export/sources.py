@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compressor_cli.core.adapters import run_of, with_result
+from compressor_cli.core.adapters import read_export, run_of, with_result
 from compressor_cli.core.archives import unpack
 from compressor_cli.core.lowrank import Kind, kind_of
 from compressor_cli.core.runfiles import ADAPTER, CARD, METRICS, read_card, read_metrics
 from compressor_cli.errors import UsageError
 
 CLOUD = "tinker://"
+_STEP = re.compile(r"step_(\d+)")
 _REFERENCE = "tinker.json"  # where an adapter is kept that its server did not give out
 
 
@@ -29,10 +31,11 @@ class Found:
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def losses(self) -> dict[str, float]:
-        """The last ones."""
+        """The last ones, up to the step that the weights are of."""
         if self.run is None:
             return {}
-        rows, _ = read_metrics(self.run / METRICS)
+        done = self.card.get("steps_done")
+        rows = [row for row in read_metrics(self.run / METRICS)[0] if done is None or row["step"] <= done]
         last = {name: row[name] for row in rows for name in ("loss", "val_loss") if row.get(name) is not None}
         return {"loss" if name == "loss" else "validation loss": value for name, value in last.items()}
 
@@ -78,8 +81,12 @@ def unpacked(archive: Path, folder: Path) -> Found:
 def _of_folder(place: Path) -> Found | AtServer:
     """By itself, or as `adapter` or a checkpoint of a run."""
     found = _weights(place.resolve().name, place)
-    made_by = run_of(place)
-    return found if made_by is None else replace(found, name=made_by[0].name, run=made_by[0], card=made_by[1])
+    if (made_by := run_of(place)) is None:
+        return found
+    run, card = made_by
+    if step := _STEP.fullmatch(found.name):
+        card = {**card, "steps_done": int(step[1])}
+    return replace(found, name=run.name, run=run, card=card)
 
 
 def _of_run(run: Path, card: Mapping[str, Any]) -> Found | AtServer:
@@ -103,7 +110,8 @@ def _weights(name: str, folder: Path) -> Found:
             f"{folder} holds neither an adapter nor a model",
             hint=f"a run has {CARD}, an adapter adapter_config.json beside its safetensors",
         )
-    return Found(name, folder, kind)
+    prompt = (read_export(folder) or {}).get("prompt")
+    return Found(name, folder, kind, card={"prompt": prompt} if isinstance(prompt, dict) else {})
 
 
 def _kept_at_server(reference: Path) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +16,9 @@ from typing import Any
 from compressor_cli.core.adapters import EXPORT, EXPORT_FORMAT, read_export
 from compressor_cli.core.files import write_json
 from compressor_cli.errors import UsageError
+
+_STAGED, _OLD = ".tmp", ".old"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_free(folder: Path, needed: Sequence[Path], *, force: bool) -> None:
@@ -24,6 +31,9 @@ def require_free(folder: Path, needed: Sequence[Path], *, force: bool) -> None:
         raise UsageError(f"--to {folder} is the folder that you are in", hint="name one to be made")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--to {folder} is not a folder")
+    above = next(parent for parent in place.parents if parent.exists())
+    if not above.is_dir():
+        raise UsageError(f"--to {folder}: {above} is not a folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
@@ -34,18 +44,56 @@ def require_free(folder: Path, needed: Sequence[Path], *, force: bool) -> None:
         )
 
 
+def clear_left(folder: Path) -> None:
+    """What a killed export to `folder` left beside it goes; an export that it had moved away comes back."""
+    folder = folder.resolve()
+    hidden = f".{glob.escape(folder.name)}.????????"
+    for staged in folder.parent.glob(f"{hidden}{_STAGED}"):
+        if (lock := _locked(staged)) is not None:
+            _restored(staged.with_suffix(_OLD), folder)
+            shutil.rmtree(staged, ignore_errors=True)
+            os.close(lock)
+    for old in folder.parent.glob(f"{hidden}{_OLD}"):
+        if not old.with_suffix(_STAGED).exists():
+            _restored(old, folder)
+
+
+def _restored(old: Path, folder: Path) -> None:
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder`, of this process alone, which goes again. Errors of the disk name `folder`."""
+    place = folder.resolve()
+    staged = lock = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_STAGED, dir=place.parent))
+        lock = _locked(staged)
+        yield staged
+    except OSError as exc:
+        if exc.errno in _FULL or f"/.{place.name}." in str(exc.filename):
+            exc.filename = str(folder)
+        raise
+    finally:
+        if staged is not None:
+            shutil.rmtree(staged, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
 @contextmanager
 def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `folder`, which takes its place when all went well; else nothing is changed.
 
     Raises UsageError where, without `force`, another process has put something there meanwhile.
     """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    old = staged.with_suffix(".old")
-    try:
+    with beside(folder) as staged:
         yield staged
+        folder, old = folder.resolve(), staged.with_suffix(_OLD)
         staged.chmod(0o755)
         if folder.exists() and not force and any(folder.iterdir()):
             raise UsageError(f"--to {folder} was filled by another process meanwhile")
@@ -53,13 +101,11 @@ def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
             folder.rename(old)
         try:
             staged.rename(folder)
-        except OSError:
+        except BaseException:
             if old.exists():
                 old.rename(folder)
             raise
-    finally:
-        for left in (staged, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_manifest(folder: Path, told: dict[str, Any]) -> dict[str, int]:
@@ -67,3 +113,17 @@ def write_manifest(folder: Path, told: dict[str, Any]) -> dict[str, int]:
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     write_json(folder / EXPORT, {"format": EXPORT_FORMAT, **told, "files": sizes})
     return sizes
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock that goes with this process; None where another holds it, or the folder is gone."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
