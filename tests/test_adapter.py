@@ -302,6 +302,10 @@ def test_an_export_is_asked_as_its_run_was(model: ScriptedModel, work: Path) -> 
     compress(paragraph(1), adapter=place, backend="torch")
     system, user = model.batches[-1][0].messages
     assert (system["content"], user["content"]) == (SYSTEM, PREFIX + paragraph(1))
+    (place / "adapter_config.json").write_text('{"base_model_name_or_path": "folder"}')
+    close_model()
+    with pytest.raises(UsageError, match="--model is needed"):
+        compress(paragraph(1), adapter=place, backend="torch")
     compress(paragraph(2), model=place, backend="torch")
     assert model.batches[-1][0].messages[0]["content"] == SYSTEM
 

@@ -75,7 +75,7 @@ def test_the_model_card(scc: Scc, work: Path) -> None:
     ratio = {"value": 0.54123, "low": 0.52, "high": 0.56, "rows": 1200}
     nothing = {"value": None, "low": None, "high": None, "rows": 0}
     weights = hashlib.sha256((work / "run/adapter/adapter_model.safetensors").read_bytes()).hexdigest()
-    made_by = {"backend": "torch", "adapter_sha256": {"adapter/adapter_model.safetensors": weights}}
+    made_by = {"backend": "torch", "adapter_sha256": {"adapter/adapter_model.safetensors": weights}, "metric": "words"}
     groups = {"overall": {"ratio_mean": ratio, "equivalence": nothing}}
     summary = {"asked": 1200, "measured": 1198, "settings": made_by, "groups": groups}
     (work / "eval/first/summary.json").write_text(json.dumps(summary))
@@ -90,7 +90,8 @@ def test_the_model_card(scc: Scc, work: Path) -> None:
     assert "base_model" not in front  # a folder has no name on the hub
     for line in (
         "| ratio\\_mean | 0.5412 (0.52 to 0.56) |", "| rows (measured) | 1,198 |", "| learning\\_rate | 0.0001 |",
-        "| validation loss | 2.5000 |", "- Rank: 2", "scc train --model base --output=x --lr 1",
+        "| validation loss | 2.5000 |", "| similarity by | words |", "- Rank: 2",
+        "scc train --model base --output=x --lr 1",
     ):  # fmt: skip
         assert line in card.splitlines()
     for page in ("README.md", "adapter_config.json", "export.json"):

@@ -41,8 +41,12 @@ class Adapter:
 
     @property
     def names_model(self) -> bool:
-        """Whether it says what it belongs to, or is a whole model itself."""
-        return self.card is not None or kind_of(self.path) == "model" or said_base(self.path) is not None
+        """Whether it is a whole model itself, or says what it belongs to: a name on the hub, or a folder that is
+        there."""
+        if self.card is not None or kind_of(self.path) == "model":
+            return True
+        base = said_base(self.path)
+        return base is not None and ("/" in base or Path(base).is_dir())
 
     def identity(self) -> dict[str, str]:
         """Hashes that tell two adapters in one folder apart."""

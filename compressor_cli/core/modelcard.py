@@ -146,6 +146,9 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, str]:
     """The figures over all rows in the `summary.json` of an eval, with intervals; none where it has another form."""
     try:
         told = {f"rows ({name})": f"{summary[name]:,}" for name in ("asked", "measured")}
+        for name, title in (("tokenizer", "tokens of"), ("metric", "similarity by")):
+            if isinstance(by := summary["settings"].get(name), str):
+                told[title] = by
         for name, figure in summary["groups"]["overall"].items():
             if figure["value"] is not None:
                 told[name] = f"{figure['value']:.4g}"
