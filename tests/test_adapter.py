@@ -310,11 +310,17 @@ def test_an_export_is_asked_as_its_run_was(model: ScriptedModel, work: Path) -> 
     assert model.batches[-1][0].messages[0]["content"] == SYSTEM
 
 
-@pytest.mark.parametrize("prompt", [None, "text", {"system": 3, "prefix": ["x"]}])
-def test_an_export_without_a_prompt_gets_the_shipped_one(prompt: Any, model: ScriptedModel, work: Path) -> None:
-    (work / "export.json").write_text(json.dumps({"format": "scc-export-1", "prompt": prompt}))
+def test_an_export_without_a_prompt_gets_the_shipped_one(model: ScriptedModel, work: Path) -> None:
+    (work / "export.json").write_text(json.dumps({"format": "scc-export-1", "prompt": None}))
     compress(paragraph(1), adapter=work, backend="torch", model="base")
     assert model.batches[-1][0].messages[0]["content"].startswith("You compress text for a language model")
+
+
+@pytest.mark.parametrize("prompt", ["text", {"system": 3, "prefix": ["x"]}])
+def test_an_export_that_is_damaged(prompt: Any, model: ScriptedModel, work: Path) -> None:
+    (work / "export.json").write_text(json.dumps({"format": "scc-export-1", "prompt": prompt}))
+    with pytest.raises(UsageError, match="is damaged, or was not written"):
+        compress(paragraph(1), adapter=work, backend="torch", model="base")
 
 
 def test_a_checkpoint_is_of_its_run(model: ScriptedModel, run: Path) -> None:

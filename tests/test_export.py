@@ -215,7 +215,7 @@ def test_what_is_read_is_never_replaced(scc: Scc, work: Path, to: str) -> None:
     base = write_base(work / "base")
     write_run(work / "run", base=str(base))
     for folder in (work, work / "run", work / "run/adapter", base):
-        (folder / "export.json").write_text('{"format": "scc-export-1"}')
+        (folder / "export.json").write_text('{"format": "scc-export-1", "prompt": null}')
     words = ["export", "run", "--to", to, "--format", "peft", "--model", str(base), "--force"]
     refused = scc(*words)
     assert (refused.exit_code, refused.stderr.splitlines()[0]) == (2, f"error: --to {to} holds what is exported")

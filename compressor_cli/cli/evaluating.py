@@ -166,12 +166,11 @@ def model_of(settings: Settings, *, backend: str | None, model: str | None, adap
 
 def _asking(source: ModelSource, found: Adapter | None) -> Asking | None:
     """As the run says it, or the folder that was exported from one."""
-    from compressor_cli.core.model_source import exported_asking
+    from compressor_cli.core.adapters import find_adapter
 
-    if found is not None and found.asking is not None:
-        return found.asking
-    folder = found.path if found else Path(source.model) if source.model else None
-    return exported_asking(folder) if folder else None
+    if found is None and source.model and Path(source.model).is_dir():
+        found = find_adapter(Path(source.model))
+    return found.asking if found else None
 
 
 def _address(adapter: Path | None) -> str:

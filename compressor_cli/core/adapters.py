@@ -92,9 +92,16 @@ def run_of(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def read_export(folder: Path) -> dict[str, Any] | None:
-    """What scc export wrote of itself; None in any other folder."""
+    """What scc export wrote of itself; None where it wrote nothing. Raises UsageError for one that is damaged: asked in
+    another way, a model is another one."""
     try:
         told = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
-        return dict(told) if told["format"] == EXPORT_FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        prompt = told["prompt"]
+        parts = () if prompt is None else (prompt["system"], prompt["prefix"])
+        if told["format"] != EXPORT_FORMAT or not all(part is None or isinstance(part, str) for part in parts):
+            raise ValueError
+        return dict(told)
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError(f"{folder / EXPORT} is damaged, or was not written by scc export") from None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from compressor_cli.core.adapters import find_adapter
-from compressor_cli.core.evaluation_rows import Asking
 from compressor_cli.core.generation import ModelSource
 from compressor_cli.core.lowrank import kind_of, read_config
 from compressor_cli.core.models import model_folder
 from compressor_cli.core.runfiles import ADAPTER, read_card
 from compressor_cli.errors import UsageError
 
-EXPORTED = "export.json"  # of a folder that `scc export` wrote
 _LIBRARIES = {"peft": "PEFT", "mlx": "mlx-lm"}
 _BASE = {"peft": "base_model_name_or_path", "mlx": "model"}
 
@@ -57,25 +54,6 @@ def find_weights(source: ModelSource, backend: str, form: Literal["peft", "mlx"]
     if not isinstance(model, str):
         raise UsageError(f"{given} does not say which model it belongs to", hint="name that with --model")
     return Weights(name, model, _base(model, source.token), place)
-
-
-def exported_asking(folder: Path) -> Asking | None:
-    """How the model in a folder that `scc export` wrote was asked in training; None where that is not told.
-
-    Raises UsageError where it cannot be read: under another prompt the model is another one.
-    """
-    try:
-        prompt = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["prompt"]
-        if prompt is None:
-            return None
-        told = [prompt[part] for part in ("system", "prefix")]
-        if not all(part is None or isinstance(part, str) for part in told):
-            raise TypeError
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder / EXPORTED} is damaged, or was not written by scc export") from None
-    return Asking(*told) if any(told) else None
 
 
 def _result(adapter: Path) -> tuple[Path, Mapping[str, Any]]:
