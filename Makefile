@@ -16,7 +16,7 @@ $(BIN)/scc: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(BIN)/scc
-	$(PIP) --editable '.[data,providers,embeddings,local,tinker,torch,curves,eval,dev]'
+	$(PIP) --editable '.[data,providers,embeddings,local,tinker,torch,curves,eval,serve,dev]'
 	@touch $@
 
 .PHONY: setup

@@ -22,8 +22,8 @@ TERMINAL = {"typer", "rich", "click"}
 # What a command may load before it knows that it will run; typer brings rich along by itself.
 HEAVY = {
     "anthropic", "datasets", "datasketch", "detect_secrets", "diskcache", "google", "jsonschema", "krippendorff",
-    "mlx", "numpy", "onnxruntime", "openai", "pandas", "pyarrow", "pydantic", "pydantic_settings", "requests",
-    "splintr", "tiktoken", "tinker", "tokenizers", "torch", "transformers", "yaml",
+    "mlx", "numpy", "onnxruntime", "openai", "pandas", "prometheus_client", "pyarrow", "pydantic", "pydantic_settings",
+    "requests", "splintr", "starlette", "tiktoken", "tinker", "tokenizers", "torch", "transformers", "uvicorn", "yaml",
 }  # fmt: skip
 
 

