@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compressor_cli.core.generation import Generated, Prompt, Sampling
 
 Row = dict[str, Any]
@@ -65,6 +67,12 @@ class Scripted:
 
     def close(self) -> None:
         self.closed = True
+
+
+def opens(monkeypatch: pytest.MonkeyPatch, opening: Callable[..., Any]) -> None:
+    """`opening` in place of what opens a model, which then needs no weights."""
+    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", opening)
+    monkeypatch.setattr("compressor_cli.engines.generators.fetch_weights", lambda *_: None)
 
 
 def said(words: str, **more: Any) -> Generated:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import REPO, Run
-from evaluating import PREFIX, SYSTEM, Scripted, chat_row, dataset, rows_of, said, short, text, write_rows
+from evaluating import PREFIX, SYSTEM, Scripted, chat_row, dataset, opens, rows_of, said, short, text, write_rows
 
 from compressor_cli.core.baselines import beginning
 from compressor_cli.core.evaluation_rows import Asking, read_eval_rows
@@ -121,7 +121,7 @@ def test_the_adapter_is_found_with_its_prompt(work: Path, scc: Scc, monkeypatch:
         opened.append((backend, source.model, source.adapter, source.batch_size))
         return model
 
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", open_generator)
+    opens(monkeypatch, open_generator)
     words = ["eval", "--data", data, "--embeddings", "none", "--output", "eval/a.jsonl", "--batch-size", "3"]
     for adapter in ("run", "run/adapter"):
         assert scc(*words, "--adapter", adapter, "--limit", "2").exit_code == 0
@@ -145,7 +145,7 @@ def test_an_exported_adapter_is_asked_as_in_training(work: Path, scc: Scc, monke
     (work / "peft/export.json").write_text(json.dumps(exported))
     (work / "peft/adapter_model.safetensors").write_bytes(b"weights")
     model = Scripted(lambda place, prompt: said("Pump."))
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *_, **options: model)
+    opens(monkeypatch, lambda *_, **options: model)
     words = ["eval", "--backend", "torch", "--data", data, "--embeddings", "none", "--output", "eval/a.jsonl"]
     for named in (["--adapter", "peft"], ["--model", "peft"]):
         assert scc(*words, *named).exit_code == 0

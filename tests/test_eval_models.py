@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Run
-from evaluating import PREFIX, SYSTEM, Scripted, dataset, rows_of, said, short, text
+from evaluating import PREFIX, SYSTEM, Scripted, dataset, opens, rows_of, said, short, text
 from loopback_models import answer as task_answer
 from loopback_models import asked
 from provider_server import ProviderServer, Reply, Request, serving
@@ -172,7 +172,7 @@ def test_a_changed_number_is_not_equivalent(server: ProviderServer, work: Path, 
             "" if place == 0 else text(1) if place == 1 else text(place).replace("bar", "kg").replace("2020", "1999")
         )
 
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *args, **more: Scripted(changed))
+    opens(monkeypatch, lambda *args, **more: Scripted(changed))
     data = dataset(work / "data.jsonl", 3)
     done = scc("eval", "--backend", "torch", "--model", "x", "--data", data, *OUTPUT, "--judge", "openai:gpt-5-mini")
     assert done.exit_code == 0, done.stderr
@@ -225,7 +225,7 @@ def test_a_benchmark_ends_at_the_length_that_the_model_does_not_take(
         return said("x") if not long else Generated("", 0, 0, False, 0.0, error="the model reads 1,024")
 
     most = 800
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *_, **more: Scripted(answer))
+    opens(monkeypatch, lambda *_, **more: Scripted(answer))
     words = ["eval", "--benchmark", "--backend", "torch", "--model", "x", "--data", samples, "--output", "speed.html"]
     done = scc(*words, "--json")
     assert done.exit_code == 0, done.stderr
@@ -247,7 +247,7 @@ def test_a_benchmark_asks_no_text_twice(work: Path, scc: Scc, monkeypatch: pytes
         return generate(prompts, sampling)
 
     model.generate = watched  # type: ignore[method-assign]
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *args, **more: model)
+    opens(monkeypatch, lambda *args, **more: model)
     words = ["eval", "--benchmark", "--backend", "torch", "--model", "x", "--data", samples, "--batch-size", "3"]
     done = scc(*words, "--output", "speed.html")
     assert done.exit_code == 0, done.stderr
@@ -258,7 +258,7 @@ def test_a_benchmark_asks_no_text_twice(work: Path, scc: Scc, monkeypatch: pytes
     assert seen[0].messages[0]["role"] == "system" and seen[0].max_tokens == 100
     assert "missed" in done.stdout and "200" in done.stdout and model.closed
     broken = Scripted(lambda place, prompt: said("", error="out of memory"))
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *args, **more: broken)
+    opens(monkeypatch, lambda *args, **more: broken)
     done = scc("eval", "--benchmark", "--backend", "torch", "--model", "x", "--data", samples)
     assert done.exit_code == 1 and "out of memory" in done.stderr
 
@@ -268,7 +268,7 @@ def test_the_chart_of_speed_can_be_a_picture(
 ) -> None:
     pytest.importorskip("PIL")
     model = Scripted(lambda place, prompt: said("x", seconds=prompt.max_tokens / 10_000))
-    monkeypatch.setattr("compressor_cli.engines.generators.open_generator", lambda *args, **more: model)
+    opens(monkeypatch, lambda *args, **more: model)
     words = ["eval", "--benchmark", "--backend", "torch", "--model", "x", "--data", samples, "--output", "speed.png"]
     told = json.loads(scc(*words, "--json").stdout)
     assert Path("speed.png").read_bytes().startswith(b"\x89PNG")

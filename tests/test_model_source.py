@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import pytest
 
 from compressor_cli.core.generation import ModelSource
 from compressor_cli.core.model_source import Weights, find_weights
+from compressor_cli.engines.generators import fetch_weights
 from compressor_cli.errors import UsageError
 
 FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
@@ -125,3 +127,22 @@ def test_what_is_missing_is_told(work: Path) -> None:
     ):
         with pytest.raises(UsageError, match=re.escape(told)):
             find(**source)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_base_from_the_hub_is_fetched_with_bars_at_a_terminal(
+    terminal: bool, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def model_folder(name: str, *, token: str | None, bars: bool) -> Path:
+        asked.append(bars)
+        return work
+
+    monkeypatch.setattr("compressor_cli.core.model_source.model_folder", model_folder)
+    pytest.importorskip("torch")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with pytest.raises(UsageError, match="is no model"):
+        fetch_weights("torch", ModelSource(model="some/base"))
+    fetch_weights("openai", ModelSource(model="some/base"))
+    assert asked == [terminal]

@@ -106,6 +106,7 @@ def _chance(p: float) -> str:
 def _live(settings: Settings, request: Request) -> None:
     from compressor_cli.cli.evaluating import chats
     from compressor_cli.cli.progress import rows_progress
+    from compressor_cli.engines.generators import fetch_weights
     from compressor_cli.stages.compare.live import compare_live
 
     if len(request.names) != 2:
@@ -118,6 +119,8 @@ def _live(settings: Settings, request: Request) -> None:
     if output.suffix != ".jsonl":
         raise UsageError(f"--output {output}: a name that ends with .jsonl is needed")
     models = [_model(settings, name) for name in request.names]
+    for model in models:
+        fetch_weights(model.backend, model.source)
     with rows_progress("comparing") as on_event:
         paid = any(model.backend == "openai" for model in models)
         with chats((), settings, output, "compare", on_event, paid=paid) as (_, ledger):

@@ -93,10 +93,12 @@ def run(settings: Settings, request: Request) -> None:
     if request.output is None:
         raise UsageError("--output is needed", hint="for example --output eval/first.jsonl")
     from compressor_cli.core.tokens import token_counter
+    from compressor_cli.engines.generators import fetch_weights
     from compressor_cli.stages.evaluate import check_target, evaluate
 
     check_target(request.output)
     token_counter(settings.eval.tokenizer)  # what is wrong for every row is refused before the first
+    fetch_weights(model.backend, model.source)
     with rows_progress("evaluating") as on_event:
         rows = _rows(settings, request, model, on_event)
         with chats(settings.eval.judge, settings, request.output, "eval", on_event, paid=model.backend == "openai") as (
@@ -273,6 +275,7 @@ def chats(
 def _benchmark(settings: Settings, request: Request, model: Model) -> None:
     from compressor_cli.cli.progress import rows_progress
     from compressor_cli.core.figures import machine
+    from compressor_cli.engines.generators import fetch_weights
     from compressor_cli.stages.evaluate.speed import benchmark, write_chart
 
     output = request.output
@@ -280,6 +283,7 @@ def _benchmark(settings: Settings, request: Request, model: Model) -> None:
         raise UsageError(f"--output {output}: with --benchmark it is a chart", hint="--output speed.html or speed.png")
     if request.resume or request.retry_errors or settings.eval.judge or request.fail_under:
         raise UsageError("--benchmark measures times only: leave out --resume, --retry-errors, --judge, --fail-under")
+    fetch_weights(model.backend, model.source)
     with ExitStack() as stack:
         on_event = stack.enter_context(rows_progress("measuring"))
         rows = _rows(settings, request, model, on_event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def _result(adapter: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _base(model: str, token: str | None) -> Path:
-    folder = model_folder(model, token=token)
+    folder = model_folder(model, token=token, bars=sys.stderr.isatty())
     if kind_of(folder) != "model":
         raise UsageError(f"--model {model} is no model: config.json and safetensors are needed")
     return folder

@@ -6,10 +6,11 @@ import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from compressor_cli.backends import BACKENDS
 from compressor_cli.core.generation import Generated, Generator, ModelSource, Prompt, Sampling
+from compressor_cli.core.model_source import find_weights
 from compressor_cli.core.stopping import Stop
 from compressor_cli.engines.compress import compress
 from compressor_cli.errors import MissingExtraError, QuotaError, SccError, SpendCapError
@@ -18,16 +19,28 @@ from compressor_cli.records import Receipt
 EMBEDDED = "embedded"
 MODELS = ("local", "tinker", "torch", "openai")
 GENERATORS = (*MODELS, EMBEDDED)
+_FORMS: dict[str, Literal["mlx", "peft"]] = {"local": "mlx", "torch": "peft"}  # of the adapters that each takes
 
 
 def open_generator(backend: str, source: ModelSource, **options: Any) -> Generator:
     """`options` are those of `backends.openai`. Raises MissingExtraError where the packages are absent."""
     if backend == EMBEDDED:
         return EmbeddedGenerator(source.adapter)
-    if missing := BACKENDS[backend].missing_packages():
-        raise MissingExtraError(missing[0], BACKENDS[backend].extra)
+    _require(backend)
     opened: Callable[..., Generator] = importlib.import_module(BACKENDS[backend].module).open_generator
     return opened(source, **options)
+
+
+def fetch_weights(backend: str, source: ModelSource) -> None:
+    """What a model on this machine needs from the hub, before anything is drawn over the bars of the hub's library."""
+    if backend in _FORMS:
+        _require(backend)
+        find_weights(source, backend, _FORMS[backend])
+
+
+def _require(backend: str) -> None:
+    if missing := BACKENDS[backend].missing_packages():
+        raise MissingExtraError(missing[0], BACKENDS[backend].extra)
 
 
 def answers(

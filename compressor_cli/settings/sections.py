@@ -79,8 +79,9 @@ class CompressSettings(Section):
 
 
 class ServeSettings(Section):
-    """`timeout` in seconds is for a whole request to arrive, `grace` for what is in work at the end. `concurrency`
-    texts are in work at once; where `queue` are there, others are refused. The token is never in a file of settings.
+    """`timeout` in seconds is for headers, for a body, and for a next request, `grace` for what is in work at the end.
+    `concurrency` texts are in work at once; where `queue` are there, others are refused. The token is never in a file
+    of settings.
     """
 
     host: str = "127.0.0.1"

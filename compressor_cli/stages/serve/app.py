@@ -105,7 +105,7 @@ class Service:
             self, http=_Protocol, ws="none", lifespan="off", workers=1, limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=self._settings.timeout,  # type: ignore[arg-type] # asyncio takes parts of seconds
             timeout_graceful_shutdown=self._settings.grace,  # type: ignore[arg-type]
-            log_config=None, log_level="critical", access_log=False,
+            log_config=None, log_level="critical", access_log=False, server_header=False,
         )  # fmt: skip
         stop = Stop()
         server = _Server(config, stop)
