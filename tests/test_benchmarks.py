@@ -192,6 +192,7 @@ def test_answer_survival_wants_a_file_with_answers(xquad: Path) -> None:
     assert "no answers to look for in the even articles" in done.stderr
 
 
+@pytest.mark.slow
 def test_speed_prints_medians_and_bars(work: Path) -> None:
     out = work / "speed.json"
     done = run_script("speed.py", "--repeats", "1", "--parts", "start", "cold", "batch", "--json", out)
@@ -219,6 +220,7 @@ def test_texts_are_cut_to_size() -> None:
     assert [len(times) for times in speed.in_turns([int, str], 2, [3, 1])] == [6, 2]
 
 
+@pytest.mark.slow
 def test_generate_prints_both_bars(work: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "generate.py"), "--rows", "70", "--rounds", "1", "--latency", "0.01"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -475,6 +475,7 @@ def test_a_unit_that_is_no_text_to_the_model_has_a_score() -> None:
 # --- long and hostile texts
 
 
+@pytest.mark.slow
 def test_a_long_text(samples: Path) -> None:
     text = (samples / "transcript.txt").read_text()
     repeats = math.ceil(30_000 / len(text.split()))

@@ -317,6 +317,7 @@ def test_a_model_that_the_hub_does_not_give(work: Path, scc: Scc) -> None:
     assert run.stderr.startswith("error: model 'Qwen/Qwen3-8B' is neither a folder nor in the cache")
 
 
+@pytest.mark.slow
 def test_a_model_in_the_cache_of_the_hub(models: Path, work: Path, scc_process: Scc) -> None:
     write(work / "rows.jsonl", GOOD[:1])
     cached = work / "hub/models--org--tiny"

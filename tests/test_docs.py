@@ -104,6 +104,7 @@ def shell(work: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.mark.slow
 def test_the_consoles_of_the_pages_run(shell: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     """In order, in one folder. What is shown must be what is printed, up to times and the rounding of the model."""
     shown_any = False

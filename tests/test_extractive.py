@@ -292,7 +292,9 @@ def test_a_board_shows_the_run_while_it_lasts(
     assert re.search(r"TensorBoard: http://127\.0\.0\.1:16\d\d\d/", done.stderr)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_real_process_that_is_asked_to_stop(
     number: int, code: int, base_model: Path, data: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

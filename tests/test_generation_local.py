@@ -174,6 +174,7 @@ def test_an_adapter_is_named_by_its_run_or_by_its_folder(what: str, base: Path, 
     assert generator.name == f"local:{ {'run': run, 'adapter': run / 'adapter', 'bare': 'bare'}[what] }"
 
 
+@pytest.mark.slow
 def test_a_whole_model_stands_for_itself(base: Path, tmp_path: Path) -> None:
     run = train_local(base, tmp_path, fine_tune_type="full")
     generator = opened(adapter=run)

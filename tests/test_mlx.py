@@ -395,6 +395,7 @@ def test_a_torn_checkpoint_is_passed_over_and_told(tear: str, stopped: tuple[Tra
     assert weights(work / "run") == weights(whole)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_what_tinker_run_names(stopped: tuple[TrainJob, Path, Path], work: Path) -> None:
     job, run, whole = stopped
     shutil.copytree(run, work / "moved")

@@ -575,6 +575,7 @@ def peak_of_pull(work: Path, rows: int) -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
+@pytest.mark.slow
 def test_streaming_in_little_memory(work: Path) -> None:
     assert peak_of_pull(work, 60_000) < 450
 

@@ -160,6 +160,7 @@ def test_a_dataset_of_the_hub(pull: Scc, work: Path, hub: Hub, streaming: list[s
     assert json.loads(again.stdout)["unchanged"] is True
 
 
+@pytest.mark.slow
 def test_parquet_of_the_hub(pull: Scc, work: Path, hub: Hub) -> None:
     datasets.Dataset.from_list([ROW, ROW]).to_parquet(work / "p.parquet")
     hub.files = {"train.parquet": (work / "p.parquet").read_bytes()}

@@ -85,7 +85,9 @@ def settings_of(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     return given
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+    "name", [name if name.endswith("-lora") else pytest.param(name, marks=pytest.mark.slow) for name in STAGES]
+)
 def test_each_stage_learns_and_resumes_exactly(
     name: str, model: Path, work: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -318,6 +320,7 @@ def test_nan_weights_are_never_saved(model: Path, work: Path, monkeypatch: pytes
     assert not (work / "run/adapter").exists()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_result_of_another(model: Path, work: Path) -> None:
     """Every way from adapter or whole model to either: the first validation is where the run before ended."""
     data = write_data(work / "data")
@@ -336,6 +339,7 @@ def test_a_run_starts_from_the_result_of_another(model: Path, work: Path) -> Non
 
 
 @pytest.mark.parametrize("fine_tune_type", ["lora", "full"])
+@pytest.mark.slow
 def test_dpo_compares_with_the_run_that_it_starts_from(fine_tune_type: str, model: Path, work: Path) -> None:
     """At the first step policy and reference are the same: the loss is log 2."""
     train(torch_job(model, write_data(work / "data"), fine_tune_type=fine_tune_type), work / "sft")
